@@ -1,0 +1,40 @@
+# The front door. `make demo` and `make test` need no step before them.
+.PHONY: setup build demo test bench format fuzz clean help
+
+help:
+	@echo "make demo     set up, build, and do the main job on real data"
+	@echo "make test     set up, build, run every test"
+	@echo "make build    the release programs, as build/bin/dnc and build/bin/dnc-trainer"
+	@echo "make setup    install the Debian packages that are missing"
+	@echo "make bench    the table of speed and memory, with ratios"
+	@echo "make fuzz     run each libFuzzer target for a short time"
+	@echo "make format   clang-format the sources"
+	@echo "make clean    remove build/"
+
+setup:
+	@bash tools/setup.sh
+
+# Configures once; CMake configures again by itself when a list changes.
+build/release/build.ninja: | setup
+	@cmake --preset release >/dev/null
+
+build: setup build/release/build.ninja
+	@cmake --build --preset release
+
+demo: build
+	@python3 examples/fashion_mnist/demo.py
+
+test: build
+	@ctest --preset release
+
+bench: build
+	@python3 bench/run.py
+
+fuzz: setup
+	@bash tools/fuzz.sh
+
+format:
+	@clang-format-14 -i $$(git ls-files '*.h' '*.cc')
+
+clean:
+	@rm -rf build

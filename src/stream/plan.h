@@ -1,0 +1,81 @@
+// The order in which samples of a split are visited: pure, O(1) memory in the
+// number of samples, a function of (manifest, split, seed, epoch, range, window)
+// alone.
+//
+// The blocks of the split are permuted by (seed, epoch); laid end to end they give
+// the epoch's sequence of positions 0..N-1. A range [begin, end) of positions is
+// cut, from its beginning, into windows of `window_samples`; the samples of a
+// window are shuffled among themselves. A reader needs only the blocks of the
+// window that it is in.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/prng.h"
+#include "base/result.h"
+#include "shard/manifest.h"
+
+namespace dnc::stream {
+
+struct PlanOptions {
+  std::string split = "train";
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;
+  bool shuffle = true;                    // false: the order in the shards.
+  std::uint64_t begin = 0;                // Positions in the epoch's sequence.
+  std::uint64_t end = UINT64_MAX;         // Cut to the number of samples.
+  std::uint64_t window_samples = 1u << 14;
+};
+
+// Samples [begin, end) of one block of one shard.
+struct BlockSlice {
+  std::uint32_t shard_index = 0;  // Into Manifest::shards.
+  std::uint32_t block_index = 0;
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+
+  friend bool operator==(const BlockSlice&, const BlockSlice&) = default;
+};
+
+class Plan {
+ public:
+  // `manifest` must outlive the plan.
+  // Errors: kNotFound, no such split, naming those that there are;
+  // kInvalidArgument, an empty or inverted range.
+  static Result<Plan> Create(const shard::Manifest* manifest, const PlanOptions& options);
+
+  std::uint64_t sample_count() const { return end_ - begin_; }
+  std::uint64_t window_count() const;
+  // The slices whose samples make up a window, in the epoch's sequence.
+  // Requires: window < window_count().
+  std::vector<BlockSlice> WindowSlices(std::uint64_t window) const;
+  // The order within a window: the i-th sample visited is number order(i) of the
+  // window's slices laid end to end.
+  Permutation WindowOrder(std::uint64_t window) const;
+  std::uint64_t WindowSamples(std::uint64_t window) const;
+  // Upper bound of the blocks that any window touches, for the memory arithmetic.
+  std::uint64_t window_blocks_max() const;
+
+  const shard::Manifest& manifest() const { return *manifest_; }
+  const PlanOptions& options() const { return options_; }
+
+ private:
+  Plan() = default;
+  const shard::Manifest* manifest_ = nullptr;
+  PlanOptions options_;
+  std::uint64_t begin_ = 0;
+  std::uint64_t end_ = 0;
+  // Prefix sums over the split's shards (a shard is megabytes, so these are few).
+  struct ShardSpan {
+    std::uint32_t shard_index;
+    std::uint64_t first_block;   // Blocks of the split before this shard.
+  };
+  std::vector<ShardSpan> shards_;
+  std::uint64_t block_count_ = 0;
+  // ... further private members as the implementation needs.
+};
+
+}  // namespace dnc::stream

@@ -1,0 +1,95 @@
+// What trains: a model with its optimizer, fed batch by batch. Implementations:
+// ProcessTrainer (trainer/process_trainer.h), which talks to a dnc-trainer child,
+// and FakeTrainer (trainer/fake_trainer.h), least squares for tests and simulation.
+//
+// Batches are handed over through slots of memory that trainer and caller share, so
+// that the next batch is gathered while the last one is computed. Results are a
+// function of the weights, the state, the batches, the seeds and the number of
+// threads; nothing else.
+//
+// A Trainer is used by one thread, except Stop().
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "array/column.h"
+#include "base/bytes.h"
+#include "base/result.h"
+#include "model/model.h"
+
+namespace dnc::trainer {
+
+struct TrainerOptions {
+  int threads = 1;
+  std::uint32_t batch_size_max = 32;
+  array::ColumnSpec x;
+  array::ColumnSpec y;
+};
+
+enum class BatchKind : std::uint8_t {
+  kTrain,     // Forward, backward, optimizer step.
+  kEvaluate,  // Forward in inference mode; loss and accuracy.
+  kPredict,   // Forward in inference mode; outputs are kept (TakeOutputs).
+};
+
+// Sums over the batches since the last Drain().
+struct Totals {
+  std::uint64_t samples = 0;
+  double loss_sum = 0;           // Mean loss of each batch times its samples.
+  std::uint64_t correct = 0;     // By argmax, or by threshold 0.5 for one output.
+
+  double loss() const { return samples == 0 ? 0 : loss_sum / static_cast<double>(samples); }
+  double accuracy() const {
+    return samples == 0 ? 0 : static_cast<double>(correct) / static_cast<double>(samples);
+  }
+};
+
+// Memory for one batch. Valid until the Submit that uses it.
+struct BatchSlot {
+  int index = -1;
+  std::span<std::byte> x;  // batch_size_max samples of the x column.
+  std::span<std::byte> y;
+};
+
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+
+  // Builds the model, with its optimizer in the initial state and zero weights.
+  // May be called again for another model.
+  // Errors: those of ParseModel; kInvalidArgument, columns that do not fit;
+  // kUnavailable, the trainer process died (its last words are in the message).
+  virtual Status Configure(const model::Model& model, const TrainerOptions& options) = 0;
+
+  // The flat weights in Keras's order; see model.h.
+  virtual Status SetWeights(std::span<const float> weights) = 0;
+  virtual Result<std::vector<float>> GetWeights() = 0;
+
+  // Optimizer slots and step counter, opaque, for exact resumption. An empty span
+  // resets the optimizer to its initial state.
+  virtual Status SetOptimizerState(std::span<const std::byte> state) = 0;
+  virtual Result<Bytes> GetOptimizerState() = 0;
+
+  // Waits until a slot is free.
+  virtual Result<BatchSlot> AcquireSlot() = 0;
+  // Queues the first `samples` samples of the slot. `seed` drives Dropout in this
+  // batch. Returns at once; errors of the computation surface at the next call.
+  virtual Status Submit(const BatchSlot& slot, BatchKind kind, std::uint32_t samples,
+                        std::uint64_t seed) = 0;
+  // Waits for all that was queued, and returns and clears the totals.
+  // Errors: kInvalidArgument, the loss is not finite, or a label is out of range.
+  virtual Result<Totals> Drain() = 0;
+  // Drain(), and the outputs of all kPredict batches since the last call, in order.
+  virtual Result<std::vector<float>> TakeOutputs() = 0;
+
+  // Ends the work within a second; every other call then fails with kCancelled.
+  // Thread-safe.
+  virtual void Stop() = 0;
+};
+
+}  // namespace dnc::trainer

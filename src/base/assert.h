@@ -10,6 +10,6 @@ namespace dnc {
 
 }  // namespace dnc
 
-#define DNC_ASSERT(expression)                                                   \
-  (static_cast<bool>(expression) ? static_cast<void>(0)                          \
+#define DNC_ASSERT(expression)                          \
+  (static_cast<bool>(expression) ? static_cast<void>(0) \
                                  : ::dnc::AssertionFailed(#expression, __FILE__, __LINE__))

@@ -32,7 +32,7 @@ inline std::string_view AsText(ByteSpan bytes) {
 class ByteWriter {
  public:
   template <typename T>
-    requires std::integral<T> || std::floating_point<T>
+  requires std::integral<T> || std::floating_point<T>
   void Put(T value) {
     const auto* begin = reinterpret_cast<const std::byte*>(&value);
     bytes_.insert(bytes_.end(), begin, begin + sizeof(T));
@@ -56,8 +56,7 @@ class ByteReader {
   explicit ByteReader(ByteSpan bytes) : bytes_(bytes) {}
 
   template <typename T>
-    requires std::integral<T> || std::floating_point<T>
-  T Get() {
+  requires std::integral<T> || std::floating_point<T> T Get() {
     T value{};
     if (const ByteSpan raw = GetBytes(sizeof(T)); raw.size() == sizeof(T)) {
       std::memcpy(&value, raw.data(), sizeof(T));

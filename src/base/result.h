@@ -109,10 +109,10 @@ class [[nodiscard]] Result {
 }  // namespace dnc
 
 // DNC_TRY(Status or Result expression): returns its error from this function.
-#define DNC_TRY(expression)                                   \
-  do {                                                        \
+#define DNC_TRY(expression)                                         \
+  do {                                                              \
     if (auto dnc_try_status_ = (expression); !dnc_try_status_.ok()) \
-      return dnc_try_status_.error();                         \
+      return dnc_try_status_.error();                               \
   } while (false)
 
 #define DNC_CONCAT_INNER_(a, b) a##b

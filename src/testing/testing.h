@@ -16,7 +16,9 @@
 
 namespace dnc::test {
 
-inline const Error* ErrorOf(const Status& status) { return status.ok() ? nullptr : &status.error(); }
+inline const Error* ErrorOf(const Status& status) {
+  return status.ok() ? nullptr : &status.error();
+}
 template <typename T>
 const Error* ErrorOf(const Result<T>& result) {
   return result.ok() ? nullptr : &result.error();

@@ -37,7 +37,7 @@ BANNED = [
     (r"^\s*throw\b", "Result and Status"),
     (r"\bstd::endl\b", r"'\\n'"),
 ]
-LEFTOVER = re.compile("FIX" + r"ME|XX" + r"X\b|\bHA" + r"CK\b|\bTO" + r"DO\b|not implem" + "ented")
+LEFTOVER = re.compile("FIX" + r"ME|\bXX" + r"X\b|\bHA" + r"CK\b|\bTO" + r"DO\b|not implem" + "ented")
 
 
 def layers():

@@ -1,0 +1,33 @@
+#include "training/pass.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/prng.h"
+
+namespace dnc::training {
+
+Result<trainer::Totals> RunPass(stream::Loader* loader, trainer::Trainer* trainer,
+                                const PassOptions& options) {
+  const int column_count = std::max(options.x_column, options.y_column) + 1;
+  std::vector<std::byte*> destinations(static_cast<std::size_t>(column_count), nullptr);
+  std::uint64_t samples_done = 0;
+  for (std::uint64_t batch = 0; batch < options.batch_count_max; ++batch) {
+    DNC_ASSIGN(const trainer::BatchSlot slot, trainer->AcquireSlot());
+    destinations[static_cast<std::size_t>(options.x_column)] = slot.x.data();
+    if (options.y_column >= 0) {
+      destinations[static_cast<std::size_t>(options.y_column)] = slot.y.data();
+    }
+    DNC_ASSIGN(const std::uint64_t samples, loader->Next(options.batch_size, destinations));
+    if (samples == 0) break;
+    DNC_TRY(trainer->Submit(slot, options.kind, static_cast<std::uint32_t>(samples),
+                            DeriveSeed(options.seed, options.first_batch + batch)));
+    samples_done += samples;
+    if (options.progress && !options.progress(samples_done)) {
+      return Error{ErrorCode::kCancelled, "stopped"};
+    }
+  }
+  return trainer->Drain();
+}
+
+}  // namespace dnc::training

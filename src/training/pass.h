@@ -1,0 +1,38 @@
+// Feeds the samples that a Loader streams to a Trainer, batch by batch, gathering
+// each batch straight into the memory that the trainer reads.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "base/result.h"
+#include "stream/loader.h"
+#include "trainer/trainer.h"
+
+namespace dnc::training {
+
+struct PassOptions {
+  trainer::BatchKind kind = trainer::BatchKind::kTrain;
+  std::uint32_t batch_size = 32;
+  // Batch number b of the pass is given DeriveSeed(seed, b).
+  std::uint64_t seed = 0;
+  // Number of the first batch, when a pass is resumed.
+  std::uint64_t first_batch = 0;
+  // Batches after which the pass returns, though samples are left.
+  std::uint64_t batch_count_max = UINT64_MAX;
+  int x_column = 0;
+  int y_column = 1;  // -1: no labels (kPredict).
+  // Called after each batch was queued, with the samples so far in this call; false
+  // ends the pass with kCancelled. May be empty.
+  std::function<bool(std::uint64_t samples_done)> progress;
+};
+
+// Totals over the samples of this call. Zero samples: the loader is at its end.
+// Requires: the trainer was configured for these columns and batch_size_max >=
+// batch_size.
+// Errors: those of the loader and the trainer; kCancelled.
+Result<trainer::Totals> RunPass(stream::Loader* loader, trainer::Trainer* trainer,
+                                const PassOptions& options);
+
+}  // namespace dnc::training

@@ -1,6 +1,5 @@
 #include "training/pass.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "base/prng.h"
@@ -9,8 +8,7 @@ namespace dnc::training {
 
 Result<trainer::Totals> RunPass(stream::Loader* loader, trainer::Trainer* trainer,
                                 const PassOptions& options) {
-  const int column_count = std::max(options.x_column, options.y_column) + 1;
-  std::vector<std::byte*> destinations(static_cast<std::size_t>(column_count), nullptr);
+  std::vector<std::byte*> destinations(options.column_count, nullptr);
   std::uint64_t samples_done = 0;
   for (std::uint64_t batch = 0; batch < options.batch_count_max; ++batch) {
     DNC_ASSIGN(const trainer::BatchSlot slot, trainer->AcquireSlot());

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
@@ -21,6 +22,7 @@ struct PassOptions {
   std::uint64_t first_batch = 0;
   // Batches after which the pass returns, though samples are left.
   std::uint64_t batch_count_max = UINT64_MAX;
+  std::size_t column_count = 2;  // Of the manifest.
   int x_column = 0;
   int y_column = 1;  // -1: no labels (kPredict).
   // Called after each batch was queued, with the samples so far in this call; false

@@ -1,0 +1,86 @@
+// Trains a model on this machine alone: streams the split through a fixed amount of
+// memory, epoch by epoch, validates after each, writes checkpoints, and resumes from
+// one to the same bytes as an undisturbed run.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/model.h"
+#include "shard/manifest.h"
+#include "store/object_store.h"
+#include "trainer/trainer.h"
+#include "training/checkpoint.h"
+
+namespace dnc::training {
+
+struct LocalTrainingOptions {
+  std::uint32_t epochs = 1;
+  std::uint32_t batch_size = 32;
+  std::uint64_t seed = 0;
+  std::string train_split = "train";
+  std::string validation_split;            // Empty: none.
+  std::uint64_t memory_bytes = 64u << 20;  // Of the loader.
+  int threads = 1;                         // Of the trainer.
+  std::string checkpoint_path;             // Empty: no checkpoints.
+  Duration checkpoint_every = Duration::Seconds(30);
+  bool resume = false;  // From checkpoint_path, if it is there.
+};
+
+struct LocalProgress {
+  std::uint32_t epoch = 0;  // From 1.
+  std::uint32_t epochs = 0;
+  bool validating = false;
+  std::uint64_t samples_done = 0;  // Of this epoch (or of the validation).
+  std::uint64_t samples_total = 0;
+  trainer::Totals totals;  // Of this epoch, so far.
+};
+
+class LocalTrainingObserver {
+ public:
+  virtual ~LocalTrainingObserver() = default;
+  // After every batch. false ends the training: a checkpoint is written and
+  // kCancelled returned.
+  virtual bool OnProgress(const LocalProgress& progress) = 0;
+  virtual void OnEpoch(const EpochReport& report) = 0;
+  virtual void OnResumed(const Checkpoint& checkpoint) = 0;
+};
+
+struct LocalTrainingOutcome {
+  std::vector<float> weights;
+  std::vector<EpochReport> history;
+  std::uint64_t samples = 0;  // Trained in this process.
+  Duration waited;            // For data.
+  std::uint64_t loader_memory_peak_bytes = 0;
+};
+
+// What a run's result depends on: model, data and settings. Two runs of one digest
+// and one number of threads end in the same weights.
+Digest RunDigest(const model::Model& model, const shard::Manifest& manifest,
+                 const LocalTrainingOptions& options);
+
+// `trainer` is configured here; `store` holds the manifest's shards.
+// Errors: those of the loader, the trainer and the checkpoint; kInvalidArgument,
+// columns that do not fit the model, or a memory budget that is too small.
+Result<LocalTrainingOutcome> TrainLocally(const model::Model& model,
+                                          const shard::Manifest& manifest,
+                                          const store::ObjectStore& store,
+                                          trainer::Trainer* trainer,
+                                          const LocalTrainingOptions& options,
+                                          LocalTrainingObserver* observer);
+
+// Configures `trainer` for the columns "x" and "y" of the manifest and evaluates
+// `weights` on a split; `on_progress` (may be empty) returns false to stop.
+Result<trainer::Totals> EvaluateSplit(const model::Model& model, std::span<const float> weights,
+                                      const shard::Manifest& manifest, const std::string& split,
+                                      const store::ObjectStore& store, trainer::Trainer* trainer,
+                                      const LocalTrainingOptions& options,
+                                      const std::function<bool(std::uint64_t)>& on_progress);
+
+}  // namespace dnc::training

@@ -124,6 +124,10 @@ Result<std::unique_ptr<LeafCache>> LeafCache::Open(const std::string& folder,
   std::sort(numbers.begin(), numbers.end());
   for (const int number : numbers) {
     const std::string path = folder + "/" + kFolderPrefix + std::to_string(number);
+    if (!PathExists(path + "/" + kLockName)) {
+      ::rmdir(path.c_str());  // Empty: a cache that ended at once. Otherwise not ours.
+      continue;
+    }
     DNC_ASSIGN(const int fd, LockFile(path + "/" + kLockName, false));
     if (fd < 0) continue;  // In use.
     if (cache->lock_fd_ < 0) {

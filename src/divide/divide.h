@@ -1,0 +1,74 @@
+// Divides a dataset: samples of a source become shards in an object store, and a
+// manifest that names them with exact statistics.
+//
+// Memory is bounded by a few blocks, whatever the size of the source. Nothing is
+// half-written: the manifest is stored last and atomically, and a run that fails
+// or is cancelled deletes the shards that it added. Shards that were there before
+// are never deleted by such a run, even where the run made the same ones again
+// (a shard's key is its content).
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "divide/split.h"
+#include "shard/manifest.h"
+#include "source/sample_source.h"
+#include "store/object_store.h"
+
+namespace dnc::divide {
+
+// The key of the manifest in the store of its shards.
+inline constexpr char kManifestKey[] = "manifest.json";
+
+inline constexpr std::uint64_t kShardBytesMin = 64u << 10;
+inline constexpr std::uint64_t kShardBytesMax = 1u << 30;
+
+struct DivideOptions {
+  std::string name;
+  std::string description;
+  // A shard closes with the block that brings it to this many bytes or more.
+  std::uint64_t shard_bytes = 16u << 20;
+  std::vector<SplitFraction> splits = {{"train", 1.0}};
+  std::uint64_t seed = 0;  // Of the splits.
+  int zstd_level = 9;
+  int threads = 2;         // Reading and compressing overlap if above 1.
+  bool overwrite = false;  // Replace the dataset that the store holds.
+  // Further entries for Manifest::parameters, such as the source's name.
+  std::map<std::string, std::string> parameters;
+};
+
+struct DivideProgress {
+  std::uint64_t samples_done = 0;
+  std::optional<std::uint64_t> samples_total;  // Where the source knows it.
+  std::uint64_t bytes_in = 0;                  // Raw bytes of those samples.
+  std::uint64_t bytes_out = 0;                 // Bytes of shards so far.
+};
+
+struct DivideReport {
+  shard::Manifest manifest;
+  DivideProgress totals;
+  std::vector<source::SkippedInput> skipped;
+  std::uint64_t replaced_shards = 0;  // Deleted: only the overwritten manifest named them.
+  Duration elapsed;
+};
+
+// Called on the caller's thread, about once a block; false cancels.
+using DivideCallback = std::function<bool(const DivideProgress&)>;
+
+// Errors: kAlreadyExists, the store holds a manifest and overwrite is off;
+// kInvalidArgument, wrong options, a source without samples, or a split that
+// would be empty; kCancelled; kResourceExhausted, the disk is full; those of
+// `source` and `store`. After an error the store holds what it held before.
+Result<DivideReport> Divide(source::SampleSource* source, store::ObjectStore* store,
+                            const DivideOptions& options, const DivideCallback& progress = {});
+
+}  // namespace dnc::divide

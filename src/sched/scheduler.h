@@ -49,6 +49,13 @@ struct ProjectConfig {
   std::uint32_t contributors_max = 0;    // Providers at once; 0: no limit.
 };
 
+inline constexpr std::uint32_t kTaskSizeMax = 1u << 20;
+inline constexpr std::uint64_t kSamplesMax = std::uint64_t{1} << 48;
+
+// Whether a project can be run; the shell asks before it makes ProjectSubmitted.
+// Errors: kInvalidArgument, naming the field.
+Status CheckConfig(const ProjectConfig& config);
+
 struct SchedulerOptions {
   // A lease without a renewal for this long expires.
   Duration lease_silence_max = Duration::Seconds(15);
@@ -59,6 +66,14 @@ struct SchedulerOptions {
   // A provider whose result was refused or failed waits this long, doubled each
   // time up to 64 times, before it gets another lease.
   Duration failure_backoff = Duration::Seconds(1);
+  // A lease may be backed up once it has run for 1.5 times what the project's tasks
+  // take on average (as the server sees it, from grant to result), but not before
+  // `backup_delay_min`; while no task of the project has a result, after
+  // `backup_delay_unknown`. Fixed when the lease is granted.
+  Duration backup_delay_min = Duration::Milliseconds(500);
+  Duration backup_delay_unknown = Duration::Seconds(2);
+  // A provider without a lease that was silent for this long is forgotten.
+  Duration provider_silence_max = Duration::Minutes(24 * 60);
 };
 
 struct Task {
@@ -166,15 +181,19 @@ struct ProviderView {
 
 class Scheduler {
  public:
+  struct State;  // Private to the room.
+
   explicit Scheduler(const SchedulerOptions& options);
   ~Scheduler();
   Scheduler(Scheduler&&) noexcept;
   Scheduler& operator=(Scheduler&&) noexcept;
 
   // Appends what must be done, in order. Total: a stale or forged event is refused
-  // or dropped, never asserted on. `now` must not decrease.
+  // or dropped, never asserted on. `now` must not decrease; one that does is taken for
+  // the last one.
   void Apply(Instant now, const Event& event, std::vector<Effect>* effects);
-  // When TimePassed is due; Instant::Never() if no lease is out.
+  // When TimePassed is due: a lease expires, may be backed up, or a provider's back-off
+  // ends. Instant::Never() if nothing of that is to come. Later than the last `now`.
   Instant next_deadline() const;
   // Whether LeaseRequested of this provider would be granted at `now`.
   bool HasWorkFor(Instant now, ProviderId provider) const;
@@ -194,7 +213,6 @@ class Scheduler {
   void CheckInvariants() const;
 
  private:
-  struct State;
   std::unique_ptr<State> state_;
 };
 

@@ -49,6 +49,12 @@ Permutation::Permutation(std::uint64_t count, std::uint64_t seed) : count_(count
   for (std::size_t i = 0; i < keys_.size(); ++i) keys_[i] = DeriveSeed(seed, i);
 }
 
+Permutation Permutation::Identity(std::uint64_t count) {
+  Permutation identity(0, 0);
+  identity.count_ = count;
+  return identity;
+}
+
 std::uint64_t Permutation::operator()(std::uint64_t index) const {
   DNC_ASSERT(index < count_);
   if (half_bits_ == 0) return index;
@@ -66,6 +72,24 @@ std::uint64_t Permutation::operator()(std::uint64_t index) const {
     index = (left << half_bits_) | right;
   } while (index >= count_);
   return index;
+}
+
+std::uint64_t Permutation::Inverse(std::uint64_t image) const {
+  DNC_ASSERT(image < count_);
+  if (half_bits_ == 0) return image;
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
+  // The rounds backwards, along the same cycle.
+  do {
+    std::uint64_t left = image >> half_bits_;
+    std::uint64_t right = image & mask;
+    for (auto key = keys_.rbegin(); key != keys_.rend(); ++key) {
+      const std::uint64_t mixed = (Mix64(left ^ *key) & mask) ^ right;
+      right = left;
+      left = mixed;
+    }
+    image = (left << half_bits_) | right;
+  } while (image >= count_);
+  return image;
 }
 
 }  // namespace dnc

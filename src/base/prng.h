@@ -44,8 +44,13 @@ class Permutation {
  public:
   Permutation(std::uint64_t count, std::uint64_t seed);
 
+  // The one that leaves every index where it is.
+  static Permutation Identity(std::uint64_t count);
+
   // Requires: index < count().
   std::uint64_t operator()(std::uint64_t index) const;
+  // The index that is mapped to `image`. Requires: image < count().
+  std::uint64_t Inverse(std::uint64_t image) const;
   std::uint64_t count() const { return count_; }
 
  private:

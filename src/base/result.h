@@ -108,18 +108,20 @@ class [[nodiscard]] Result {
 
 }  // namespace dnc
 
-// DNC_TRY(Status or Result expression): returns its error from this function.
-#define DNC_TRY(expression)                                         \
-  do {                                                              \
-    if (auto dnc_try_status_ = (expression); !dnc_try_status_.ok()) \
-      return dnc_try_status_.error();                               \
-  } while (false)
-
+// A name of its own for each use, so that uses may nest (in a lambda, say).
 #define DNC_CONCAT_INNER_(a, b) a##b
 #define DNC_CONCAT_(a, b) DNC_CONCAT_INNER_(a, b)
+
+// DNC_TRY(Status or Result expression): returns its error from this function.
+#define DNC_TRY(expression) DNC_TRY_INNER_(DNC_CONCAT_(dnc_try_, __COUNTER__), expression)
+#define DNC_TRY_INNER_(status, expression)                               \
+  do {                                                                   \
+    if (auto status = (expression); !status.ok()) return status.error(); \
+  } while (false)
+
 // DNC_ASSIGN(auto x, Result expression): x = the value, or returns the error.
 #define DNC_ASSIGN(target, expression) \
-  DNC_ASSIGN_INNER_(DNC_CONCAT_(dnc_assign_, __LINE__), target, expression)
+  DNC_ASSIGN_INNER_(DNC_CONCAT_(dnc_assign_, __COUNTER__), target, expression)
 #define DNC_ASSIGN_INNER_(temporary, target, expression) \
   auto temporary = (expression);                         \
   if (!temporary.ok()) return temporary.error();         \

@@ -1,0 +1,175 @@
+#include "divide/divide.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "base/human.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/json_output.h"
+#include "cli/progress.h"
+#include "cli/values.h"
+#include "divide/split.h"
+#include "source/sample_source.h"
+#include "store/object_store.h"
+
+namespace dnc::cli {
+namespace {
+
+struct DivideCommandOptions {
+  std::string source;
+  std::string to;
+  std::string labels;
+  std::string label_column;
+  std::string name;
+  std::string description;
+  std::string shard_bytes = "16MiB";
+  std::string split = "train=1";
+  std::string resize;
+  std::uint64_t seed = 0;
+  int threads = 0;
+  bool skip_bad = false;
+  bool overwrite = false;
+  bool json = false;
+};
+
+std::string DefaultName(const std::string& source) {
+  const std::filesystem::path path = std::filesystem::path(source).lexically_normal();
+  std::string stem = (path.has_filename() ? path.filename() : path.parent_path().filename());
+  stem = stem.substr(0, stem.find('.', 1));
+  return stem.empty() || stem == "." ? "dataset" : stem;
+}
+
+void ShowSkipped(const std::vector<source::SkippedInput>& skipped) {
+  if (skipped.empty()) return;
+  std::fprintf(stderr, "left out %zu bad inputs:\n", skipped.size());
+  for (const source::SkippedInput& input : skipped) {
+    std::fprintf(stderr, "  %s: %s\n", input.name.c_str(), input.reason.c_str());
+  }
+}
+
+void ShowReport(const divide::DivideReport& report, const DivideCommandOptions& options) {
+  const double ratio = report.totals.bytes_in == 0
+                           ? 1
+                           : static_cast<double>(report.totals.bytes_out) /
+                                 static_cast<double>(report.totals.bytes_in);
+  const std::string manifest = options.to + "/" + divide::kManifestKey;
+  if (options.json) {
+    nlohmann::json json = {{"manifest", manifest},
+                           {"samples", report.totals.samples_done},
+                           {"raw_bytes", report.totals.bytes_in},
+                           {"stored_bytes", report.totals.bytes_out},
+                           {"shards", report.manifest.shards.size()},
+                           {"seconds", report.elapsed.seconds()},
+                           {"skipped", nlohmann::json::array()}};
+    for (const source::SkippedInput& input : report.skipped) {
+      json["skipped"].push_back({{"name", input.name}, {"reason", input.reason}});
+    }
+    PrintJson(json);
+    return;
+  }
+  std::printf("%s samples, %s -> %s (ratio %.3f) in %zu shards, %s\n",
+              FormatCount(report.totals.samples_done).c_str(),
+              FormatByteCount(report.totals.bytes_in).c_str(),
+              FormatByteCount(report.totals.bytes_out).c_str(), ratio,
+              report.manifest.shards.size(), FormatDuration(report.elapsed).c_str());
+  for (const shard::SplitInfo& split : report.manifest.splits) {
+    std::printf("  %s: %s samples\n", split.name.c_str(), FormatCount(split.samples).c_str());
+  }
+  std::printf("%s\n", manifest.c_str());
+}
+
+Status DivideSource(const DivideCommandOptions& options) {
+  const int threads = options.threads > 0 ? options.threads : AvailableCores();
+  divide::DivideOptions divide_options;
+  divide_options.name = options.name.empty() ? DefaultName(options.source) : options.name;
+  divide_options.description = options.description;
+  DNC_ASSIGN(divide_options.shard_bytes, ByteOption("--shard-bytes", options.shard_bytes));
+  DNC_ASSIGN(divide_options.splits, divide::ParseSplits(options.split));
+  divide_options.seed = options.seed;
+  divide_options.threads = threads;
+  divide_options.overwrite = options.overwrite;
+  divide_options.parameters = {{"source", std::filesystem::path(options.source).filename()},
+                               {"split", options.split}};
+  source::SourceOptions source_options;
+  source_options.labels_path = options.labels;
+  source_options.label_column = options.label_column;
+  source_options.skip_bad = options.skip_bad;
+  source_options.seed = options.seed;
+  source_options.threads = threads;
+  if (!options.resize.empty()) {
+    DNC_ASSIGN(source_options.resize, ImageSizeOption("--resize", options.resize));
+    divide_options.parameters["resize"] = options.resize;
+  }
+
+  DNC_ASSIGN(const auto source, source::OpenSource(options.source, source_options));
+  Progress progress(options.json);
+  progress.Print(options.source + ": " + source->Describe());
+  const bool had_folder = std::filesystem::exists(options.to);
+  DNC_ASSIGN(auto store, store::OpenDirectoryStore(options.to));
+  const auto report = divide::Divide(
+      source.get(), store.get(), divide_options, [&](const divide::DivideProgress& done) {
+        if (progress.Due()) {
+          progress.Show(RateText(done.samples_done, done.samples_total.value_or(0), "samples",
+                                 progress.elapsed()) +
+                        ", " + FormatByteCount(done.bytes_in) + " -> " +
+                        FormatByteCount(done.bytes_out));
+        }
+        return !Interrupted();
+      });
+  if (!report.ok()) {
+    ShowSkipped(source->skipped());
+    store.reset();
+    // An empty folder that this run made is half-written too.
+    std::error_code ignored;
+    if (!had_folder) std::filesystem::remove(options.to, ignored);
+    return report.error();
+  }
+  ShowSkipped(report->skipped);
+  ShowReport(*report, options);
+  return {};
+}
+
+}  // namespace
+
+void AddDivide(Registry* registry) {
+  const auto options = std::make_shared<DivideCommandOptions>();
+  CLI::App* command = AddCommand(
+      registry,
+      {.name = "divide",
+       .description = "Divide a dataset into small, compressed, verifiable shards",
+       .examples =
+           "  dnc divide x.npy --labels y.npy --to ./shards\n"
+           "  dnc divide train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz \\\n"
+           "      --to ./shards --split train=0.9,validation=0.1\n"
+           "  dnc divide table.csv --label-column Outcome --to ./shards\n"
+           "  dnc divide photos/ --resize 198x198 --skip-bad --to ./shards"},
+      [options] { return DivideSource(*options); });
+  command
+      ->add_option("SOURCE", options->source,
+                   "An npy, npz, idx, idx.gz or csv file, or a folder with a folder of images a "
+                   "class")
+      ->required();
+  command->add_option("--to", options->to, "Folder for the shards and manifest.json")->required();
+  command->add_option("--labels", options->labels, "The labels of an npy or idx file");
+  command->add_option("--label-column", options->label_column,
+                      "The csv column that is the label: its name, or #3 by index from 0");
+  command->add_option("--name", options->name, "Name of the dataset; the source's by default");
+  command->add_option("--description", options->description, "What it is, in a sentence");
+  command->add_option("--shard-bytes", options->shard_bytes, "Size of a shard")
+      ->capture_default_str();
+  command->add_option("--split", options->split, "Names and fractions of the splits")
+      ->capture_default_str();
+  command->add_option("--resize", options->resize, "Decode images and resize to WIDTHxHEIGHT");
+  command->add_option("--seed", options->seed, "Of the splits and of the order of a folder")
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "All cores by default")
+      ->check(CLI::Range(1, 256));
+  command->add_flag("--skip-bad", options->skip_bad, "Leave bad images out, and list them");
+  command->add_flag("--overwrite", options->overwrite, "Replace the dataset in that folder");
+  command->add_flag("--json", options->json, "Print JSON");
+}
+
+}  // namespace dnc::cli

@@ -1,0 +1,27 @@
+// A project file with what it names, read and checked: the model, the manifest and
+// the folder of its shards.
+
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "cli/dataset.h"
+#include "model/model.h"
+#include "proto/project_file.h"
+
+namespace dnc::cli {
+
+struct ProjectInputs {
+  proto::ProjectFile file;
+  model::Model model;
+  LocalDataset dataset;
+  // The project's validation split, or empty if there is to be no validation.
+  std::string validation_split;
+};
+
+// Errors: those of the files; kInvalidArgument, a model without a compile section, a
+// split that the manifest lacks.
+Result<ProjectInputs> LoadProjectInputs(const std::string& path);
+
+}  // namespace dnc::cli

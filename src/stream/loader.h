@@ -25,11 +25,11 @@ struct LoaderOptions {
 };
 
 struct LoaderStatistics {
-  std::uint64_t samples = 0;         // Handed out.
-  std::uint64_t fetched_bytes = 0;   // Read from the store.
+  std::uint64_t samples = 0;        // Handed out.
+  std::uint64_t fetched_bytes = 0;  // Read from the store.
   std::uint64_t decoded_bytes = 0;
   std::uint64_t memory_peak_bytes = 0;  // Held by the loader, at most.
-  Duration waited;                   // Time that Next() waited for data.
+  Duration waited;                      // Time that Next() waited for data.
 };
 
 // The least memory_bytes that a plan can run in, and the largest window that fits

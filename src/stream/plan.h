@@ -1,5 +1,5 @@
-// The order in which samples of a split are visited: pure, O(1) memory in the
-// number of samples, a function of (manifest, split, seed, epoch, range, window)
+// The order in which samples of a split are visited: pure, memory proportional to
+// the number of shards alone, a function of (manifest, split, seed, epoch, range, window)
 // alone.
 //
 // The blocks of the split are permuted by (seed, epoch); laid end to end they give
@@ -17,6 +17,7 @@
 #include "base/prng.h"
 #include "base/result.h"
 #include "shard/manifest.h"
+#include "stream/block_sequence.h"
 
 namespace dnc::stream {
 
@@ -24,9 +25,9 @@ struct PlanOptions {
   std::string split = "train";
   std::uint64_t seed = 0;
   std::uint64_t epoch = 0;
-  bool shuffle = true;                    // false: the order in the shards.
-  std::uint64_t begin = 0;                // Positions in the epoch's sequence.
-  std::uint64_t end = UINT64_MAX;         // Cut to the number of samples.
+  bool shuffle = true;             // false: the order in the shards.
+  std::uint64_t begin = 0;         // Positions in the epoch's sequence.
+  std::uint64_t end = UINT64_MAX;  // Cut to the number of samples.
   std::uint64_t window_samples = 1u << 14;
 };
 
@@ -44,7 +45,8 @@ class Plan {
  public:
   // `manifest` must outlive the plan.
   // Errors: kNotFound, no such split, naming those that there are;
-  // kInvalidArgument, an empty or inverted range.
+  // kInvalidArgument, an empty or inverted range, or a window of no samples;
+  // those of BlockSequence::Create.
   static Result<Plan> Create(const shard::Manifest* manifest, const PlanOptions& options);
 
   std::uint64_t sample_count() const { return end_ - begin_; }
@@ -61,21 +63,15 @@ class Plan {
 
   const shard::Manifest& manifest() const { return *manifest_; }
   const PlanOptions& options() const { return options_; }
+  const BlockSequence& sequence() const { return sequence_; }
 
  private:
   Plan() = default;
   const shard::Manifest* manifest_ = nullptr;
   PlanOptions options_;
+  BlockSequence sequence_;
   std::uint64_t begin_ = 0;
   std::uint64_t end_ = 0;
-  // Prefix sums over the split's shards (a shard is megabytes, so these are few).
-  struct ShardSpan {
-    std::uint32_t shard_index;
-    std::uint64_t first_block;   // Blocks of the split before this shard.
-  };
-  std::vector<ShardSpan> shards_;
-  std::uint64_t block_count_ = 0;
-  // ... further private members as the implementation needs.
 };
 
 }  // namespace dnc::stream

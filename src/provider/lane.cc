@@ -8,20 +8,22 @@ namespace dnc::provider {
 
 Lane::Lane() : thread_([this] { Run(); }) {}
 
-Lane::~Lane() {
+Lane::~Lane() { End(); }
+
+void Lane::End() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
     cancelled_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Lane::Post(std::function<void()> work) {
   {
     const std::lock_guard lock(mutex_);
-    DNC_ASSERT(!next_);
+    DNC_ASSERT(!next_ && !ending_);
     next_ = std::move(work);
     cancelled_ = false;
   }

@@ -14,7 +14,7 @@ namespace dnc::provider {
 class Lane {
  public:
   Lane();
-  ~Lane();  // Cancels what runs and waits for its end; what was not begun is dropped.
+  ~Lane();  // End().
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
@@ -24,6 +24,10 @@ class Lane {
 
   // Sets cancelled() until the next Post(). Called by the thread that posts.
   void Cancel();
+
+  // Cancels what runs and waits for its end; what was not begun is dropped. Nothing may
+  // be posted after it.
+  void End();
 
   // Whether the work should end soon. Lives as long as the lane.
   const std::atomic<bool>* cancelled() const { return &cancelled_; }

@@ -136,9 +136,8 @@ Result<agent::Metrics> TaskRunner::Run(const agent::Task& task,
                                        const std::function<void(std::uint64_t)>& progress) {
   update_ = {};
   update_bytes_ = 0;
-  if (project_ == nullptr || project_->id != task.project || version_ != task.version) {
-    return Error{ErrorCode::kInternal, "the task is not of the weights that were fetched"};
-  }
+  if (project_ == nullptr || project_->id != task.project) DNC_TRY(FetchProject(task.project));
+  if (version_ != task.version) DNC_TRY(FetchWeights(task.project, task.version));
   if (task.begin >= task.end) return Error{ErrorCode::kCorrupt, "the task has no samples"};
   if (const Status prepared = PrepareTrainer(); !prepared.ok()) {
     DropTrainer();

@@ -49,10 +49,11 @@ class TaskRunner {
   // Errors: those of GetWeights and update::Decode; kCorrupt, one is not finite.
   Status FetchWeights(ProjectId project, std::uint64_t version);
 
-  // Trains or evaluates. `progress` is told the samples done, after each batch.
-  // Errors: kInternal, the task is not of the project and version last fetched;
-  // kUnavailable, the trainer died, with its last words; kCorrupt, a task beyond the
-  // data, or an update that is not finite; those of the loader and the trainer.
+  // Trains or evaluates. `progress` is told the samples done, after each batch. What
+  // the task needs and a failed fetch left behind is fetched first.
+  // Errors: kUnavailable, the trainer died, with its last words; kCorrupt, a task
+  // beyond the data, or an update that is not finite; those of the loader, the trainer
+  // and the fetches.
   Result<agent::Metrics> Run(const agent::Task& task,
                              const std::function<void(std::uint64_t samples_done)>& progress);
 

@@ -98,22 +98,32 @@ void Copy(ByteSpan from, std::byte* to) {
 void ShuffleBytes(ByteSpan elements, std::size_t element_bytes, std::byte* out) {
   DNC_ASSERT(element_bytes != 0 && elements.size() % element_bytes == 0);
   switch (element_bytes) {
-    case 1: return Copy(elements, out);
-    case 2: return Shuffle<2>(elements, out);
-    case 4: return Shuffle<4>(elements, out);
-    case 8: return Shuffle<8>(elements, out);
-    default: DNC_ASSERT(!"element_bytes is 1, 2, 4 or 8");
+    case 1:
+      return Copy(elements, out);
+    case 2:
+      return Shuffle<2>(elements, out);
+    case 4:
+      return Shuffle<4>(elements, out);
+    case 8:
+      return Shuffle<8>(elements, out);
+    default:
+      DNC_ASSERT(!"element_bytes is 1, 2, 4 or 8");
   }
 }
 
 void UnshuffleBytes(ByteSpan planes, std::size_t element_bytes, std::byte* out) {
   DNC_ASSERT(element_bytes != 0 && planes.size() % element_bytes == 0);
   switch (element_bytes) {
-    case 1: return Copy(planes, out);
-    case 2: return Unshuffle<2>(planes, out);
-    case 4: return Unshuffle<4>(planes, out);
-    case 8: return Unshuffle<8>(planes, out);
-    default: DNC_ASSERT(!"element_bytes is 1, 2, 4 or 8");
+    case 1:
+      return Copy(planes, out);
+    case 2:
+      return Unshuffle<2>(planes, out);
+    case 4:
+      return Unshuffle<4>(planes, out);
+    case 8:
+      return Unshuffle<8>(planes, out);
+    default:
+      DNC_ASSERT(!"element_bytes is 1, 2, 4 or 8");
   }
 }
 

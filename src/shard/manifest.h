@@ -30,6 +30,8 @@ struct ColumnStatistics {
   double max = 0;
   // Integer scalar columns with at most 4096 distinct values: samples of each.
   std::map<std::int64_t, std::uint64_t> class_counts;
+  // Of `count`: NaN and infinities, which are left out of the four above.
+  std::uint64_t nonfinite_count = 0;
 
   friend bool operator==(const ColumnStatistics&, const ColumnStatistics&) = default;
 };

@@ -48,8 +48,7 @@ class ShardReader {
   //
   // Errors: kCorrupt, not a well-formed shard, or one beyond `limits`;
   // kUnsupported, a later format version; any error of `source`, unchanged.
-  static Result<ShardReader> Open(const RandomAccessSource* source,
-                                  const ShardLimits& limits = {});
+  static Result<ShardReader> Open(const RandomAccessSource* source, const ShardLimits& limits = {});
   ~ShardReader();
   ShardReader(ShardReader&&) noexcept;
   ShardReader& operator=(ShardReader&&) noexcept;

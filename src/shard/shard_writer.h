@@ -1,5 +1,8 @@
-// Writes one shard (docs/formats/shard.md). The same samples and options give
-// the same bytes. Not thread-safe.
+// Writes one shard (docs/formats/shard.md). The same samples, block_samples and
+// zstd_level give the same bytes, whatever `threads` is. Not thread-safe.
+//
+// Each column's filter is chosen by measuring the first block. A few blocks (4) are
+// held back while they are compressed.
 
 #pragma once
 
@@ -18,7 +21,12 @@ struct ShardWriterOptions {
   // Samples in every block but the last one.
   std::uint32_t block_samples = 1;
   int zstd_level = 9;
+  // Threads that compress, beside the caller's; with 1 the caller compresses.
+  int threads = 1;
 };
+
+// The most raw bytes that a block may have: what ShardLimits allows by default.
+inline constexpr std::uint64_t kBlockBytesMax = 64u << 20;
 
 // How many samples make a block of up to about 1 MiB raw; at least 1.
 std::uint32_t BlockSamples(const std::vector<array::ColumnSpec>& columns);
@@ -28,6 +36,8 @@ class ShardWriter {
   // Receives the shard's bytes in order; an error stops the writer.
   using Sink = std::function<Status(ByteSpan)>;
 
+  // Requires: at least one column; names of 1 to 1024 bytes, each its own; at most
+  // 32 axes; block_samples > 0.
   ShardWriter(std::vector<array::ColumnSpec> columns, ShardWriterOptions options, Sink sink);
   ~ShardWriter();
   ShardWriter(ShardWriter&&) noexcept;
@@ -36,11 +46,14 @@ class ShardWriter {
   // Writes the next block. Every block but the last has options.block_samples.
   // Requires: 0 < block.sample_count <= block_samples, columns of fitting sizes,
   // and no block after a short one.
-  // Errors: those of the sink.
+  // Errors: kTooLarge, more than kBlockBytesMax; those of the sink, which may be
+  // about an earlier block.
   Status Append(const array::SampleBlock& block);
   // Writes the index and footer. Nothing may be appended after it.
   Status Finish();
 
+  // Bytes that the sink has received. Blocks held back are not in it, so it trails
+  // by the last 4 blocks until Finish(), however many threads there are.
   std::uint64_t bytes_written() const;
   std::uint64_t samples_written() const;
 

@@ -1,0 +1,59 @@
+// The constants and records of the shard format, version 1, which writer and
+// reader share. docs/formats/shard.md is the text of it. Private to this room.
+
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "array/dtype.h"
+#include "base/bytes.h"
+
+namespace dnc::shard {
+
+inline constexpr std::uint32_t kShardVersion = 1;
+inline constexpr std::string_view kHeaderMagic = "DNCSHARD";
+inline constexpr std::string_view kFooterMagic = "DNCSHEND";
+inline constexpr std::size_t kHeaderBytes = 16;
+inline constexpr std::size_t kFooterBytes = 64;
+inline constexpr std::size_t kFooterChecksumOffset = 48;  // Of the bytes before it.
+inline constexpr std::size_t kBlockEntryBytes = 12;
+inline constexpr std::size_t kChunkEntryBytes = 14;
+inline constexpr std::size_t kNameBytesMax = 1024;
+inline constexpr std::size_t kRankMax = 32;
+
+// Ids 2 to 4 are reserved for bit shuffle, delta and image prediction.
+enum class Filter : std::uint8_t { kNone = 0, kByteShuffle = 1 };
+enum class Codec : std::uint8_t { kStored = 0, kZstd = 1 };
+
+struct ChunkEntry {
+  std::uint32_t stored_bytes = 0;
+  Filter filter = Filter::kNone;
+  Codec codec = Codec::kStored;
+  std::uint64_t checksum = 0;  // XXH3-64 of the stored bytes.
+};
+
+struct BlockEntry {
+  std::uint64_t offset = 0;
+  std::uint32_t samples = 0;
+};
+
+struct Footer {
+  std::uint64_t index_offset = 0;
+  std::uint64_t index_bytes = 0;
+  std::uint64_t index_checksum = 0;
+  std::uint64_t samples = 0;
+  std::uint32_t block_samples = 0;
+  std::uint32_t block_count = 0;
+  std::uint32_t column_count = 0;
+};
+
+// The 16 bytes at the start of every shard.
+Bytes ShardHeader();
+// The footer's 64 bytes, its own checksum included.
+Bytes FormatFooter(const Footer& footer);
+
+// XXH3-64 of `bytes`.
+std::uint64_t Checksum(ByteSpan bytes);
+
+}  // namespace dnc::shard

@@ -1,0 +1,291 @@
+#include "shard/shard_reader.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <span>
+
+#include "base/assert.h"
+#include "shard/chunk_codec.h"
+#include "shard/shard_format.h"
+
+namespace dnc::shard {
+
+struct ShardReader::Impl {
+  const RandomAccessSource* source = nullptr;
+  ShardSummary summary;
+  std::vector<std::size_t> sample_bytes;  // One a column.
+  std::vector<BlockEntry> blocks;
+  std::vector<ChunkEntry> chunks;  // Block by block, column by column.
+  std::uint64_t index_offset = 0;
+
+  std::span<const ChunkEntry> ChunksOf(std::uint32_t block_index) const {
+    const std::size_t columns = sample_bytes.size();
+    return std::span(chunks).subspan(block_index * columns, columns);
+  }
+};
+
+namespace {
+
+Error Corrupt(const RandomAccessSource& source, const std::string& what) {
+  return {ErrorCode::kCorrupt,
+          source.name() + ": not a sound shard: " + what + "; fetch or divide it again"};
+}
+
+Result<Footer> ReadFooter(const RandomAccessSource& source, const ShardLimits& limits) {
+  const std::uint64_t size = source.size();
+  if (size < kHeaderBytes + kFooterBytes) {
+    return Corrupt(source, "it has " + std::to_string(size) + " bytes, and the least is " +
+                               std::to_string(kHeaderBytes + kFooterBytes));
+  }
+  std::array<std::byte, kFooterBytes> bytes;
+  DNC_TRY(source.ReadAt(size - kFooterBytes, bytes));
+  ByteReader reader(bytes);
+  Footer footer;
+  footer.index_offset = reader.Get<std::uint64_t>();
+  footer.index_bytes = reader.Get<std::uint64_t>();
+  footer.index_checksum = reader.Get<std::uint64_t>();
+  footer.samples = reader.Get<std::uint64_t>();
+  footer.block_samples = reader.Get<std::uint32_t>();
+  footer.block_count = reader.Get<std::uint32_t>();
+  footer.column_count = reader.Get<std::uint32_t>();
+  const auto version = reader.Get<std::uint32_t>();
+  const auto checksum = reader.Get<std::uint64_t>();
+  // The magic and version come first: a later version may lay out the rest anew.
+  if (AsText(reader.GetBytes(kFooterMagic.size())) != kFooterMagic) {
+    return Corrupt(source, "it does not end as a shard does; it may be truncated");
+  }
+  if (version != kShardVersion) {
+    return Error{ErrorCode::kUnsupported,
+                 source.name() + ": a shard of version " + std::to_string(version) +
+                     ", but this program reads version " + std::to_string(kShardVersion) +
+                     "; update the program"};
+  }
+  if (checksum != Checksum(ByteSpan(bytes).first(kFooterChecksumOffset))) {
+    return Corrupt(source, "the checksum of its footer is wrong");
+  }
+  if (footer.index_offset < kHeaderBytes || footer.index_bytes > size ||
+      footer.index_offset != size - kFooterBytes - footer.index_bytes) {
+    return Corrupt(source, "its index does not fit its size of " + std::to_string(size) + " bytes");
+  }
+  if (footer.block_count > limits.block_count_max) {
+    return Corrupt(source, std::to_string(footer.block_count) + " blocks; at most " +
+                               std::to_string(limits.block_count_max) + " are read");
+  }
+  if (footer.column_count == 0 || footer.column_count > limits.column_count_max) {
+    return Corrupt(source, std::to_string(footer.column_count) + " columns; expected 1 to " +
+                               std::to_string(limits.column_count_max));
+  }
+  // Bounds what the parsed index takes in memory by what the file has.
+  const std::uint64_t least =
+      footer.column_count * std::uint64_t{4} +
+      footer.block_count *
+          (kBlockEntryBytes + std::uint64_t{1} * footer.column_count * kChunkEntryBytes);
+  if (footer.index_bytes < least) return Corrupt(source, "its index is too short for its blocks");
+  return footer;
+}
+
+// Reads and verifies the index; without blocks also the header, which otherwise
+// comes with the first block.
+Result<Bytes> ReadIndex(const RandomAccessSource& source, const Footer& footer) {
+  const std::size_t skipped = footer.block_count == 0 ? kHeaderBytes : 0;
+  if (skipped > 0 && footer.index_offset != kHeaderBytes) {
+    return Corrupt(source, "it has bytes but no blocks");
+  }
+  Bytes bytes(footer.index_bytes + skipped);
+  DNC_TRY(source.ReadAt(footer.index_offset - skipped, bytes));
+  if (skipped > 0) {
+    const Bytes header = ShardHeader();
+    if (!std::equal(header.begin(), header.end(), bytes.begin())) {
+      return Corrupt(source, "its header is damaged");
+    }
+    bytes.erase(bytes.begin(), bytes.begin() + kHeaderBytes);
+  }
+  if (Checksum(bytes) != footer.index_checksum) {
+    return Corrupt(source, "the checksum of its index is wrong");
+  }
+  return bytes;
+}
+
+Status ParseColumns(const RandomAccessSource& source, const Footer& footer, ByteReader* reader,
+                    std::vector<array::ColumnSpec>* columns) {
+  std::set<std::string> names;
+  for (std::uint32_t c = 0; c < footer.column_count; ++c) {
+    array::ColumnSpec column;
+    const auto dtype = reader->Get<std::uint8_t>();
+    const auto rank = reader->Get<std::uint8_t>();
+    const auto name_bytes = reader->Get<std::uint16_t>();
+    column.name = AsText(reader->GetBytes(name_bytes));
+    if (rank > kRankMax || !reader->ok()) return Corrupt(source, "its columns are malformed");
+    for (int axis = 0; axis < rank; ++axis) column.shape.push_back(reader->Get<std::int64_t>());
+    if (!reader->ok()) return Corrupt(source, "its columns are malformed");
+    if (column.name.empty() || column.name.size() > kNameBytesMax ||
+        !names.insert(column.name).second) {
+      return Corrupt(source, "a column without a name of its own");
+    }
+    if (dtype >= array::kDTypeCount) {
+      return Error{ErrorCode::kUnsupported, source.name() + ": column " + column.name +
+                                                " has the unknown dtype " + std::to_string(dtype)};
+    }
+    column.dtype = static_cast<array::DType>(dtype);
+    if (!array::ElementCount(column.shape)) {
+      return Corrupt(source, "column " + column.name + " has the impossible shape " +
+                                 array::ShapeText(column.shape));
+    }
+    columns->push_back(std::move(column));
+  }
+  return {};
+}
+
+// Bytes of a sample, a column at a time, such that the largest block is within
+// the limit.
+Result<std::vector<std::size_t>> CheckedSampleBytes(const RandomAccessSource& source,
+                                                    const Footer& footer,
+                                                    const std::vector<array::ColumnSpec>& columns,
+                                                    const ShardLimits& limits) {
+  std::vector<std::size_t> sample_bytes;
+  const std::uint64_t largest = footer.block_count > 1
+                                    ? footer.block_samples
+                                    : std::min<std::uint64_t>(footer.samples, footer.block_samples);
+  std::uint64_t rest = limits.block_bytes_max / std::max<std::uint64_t>(largest, 1);
+  for (const array::ColumnSpec& column : columns) {
+    const std::size_t bytes = column.sample_bytes();
+    if (bytes > rest) {
+      return Corrupt(source, "a block of " + std::to_string(largest) + " samples has more than " +
+                                 std::to_string(limits.block_bytes_max) + " bytes, the limit");
+    }
+    rest -= bytes;
+    sample_bytes.push_back(bytes);
+  }
+  return sample_bytes;
+}
+
+Status CheckChunk(const RandomAccessSource& source, std::uint8_t filter, std::uint8_t codec,
+                  std::uint64_t stored_bytes, std::uint64_t raw_bytes, std::size_t element_bytes) {
+  if (filter > static_cast<std::uint8_t>(Filter::kByteShuffle) ||
+      codec > static_cast<std::uint8_t>(Codec::kZstd)) {
+    return Error{ErrorCode::kUnsupported,
+                 source.name() + ": a chunk with filter " + std::to_string(filter) + " and codec " +
+                     std::to_string(codec) + ", which this program does not know; update it"};
+  }
+  const bool sound = codec == static_cast<std::uint8_t>(Codec::kStored)
+                         ? stored_bytes == raw_bytes && filter == 0
+                         : stored_bytes < raw_bytes && (filter == 0 || element_bytes > 1);
+  if (!sound) return Corrupt(source, "a chunk's size does not fit its samples");
+  return {};
+}
+
+}  // namespace
+
+Result<ShardReader> ShardReader::Open(const RandomAccessSource* source, const ShardLimits& limits) {
+  DNC_ASSERT(source != nullptr);
+  DNC_ASSIGN(const Footer footer, ReadFooter(*source, limits));
+  DNC_ASSIGN(const Bytes index, ReadIndex(*source, footer));
+  ByteReader reader(index);
+  auto impl = std::make_unique<Impl>();
+  DNC_TRY(ParseColumns(*source, footer, &reader, &impl->summary.columns));
+  DNC_ASSIGN(impl->sample_bytes,
+             CheckedSampleBytes(*source, footer, impl->summary.columns, limits));
+
+  impl->blocks.reserve(footer.block_count);
+  impl->chunks.reserve(std::size_t{footer.block_count} * footer.column_count);
+  std::uint64_t offset = kHeaderBytes;
+  std::uint64_t samples = 0;
+  for (std::uint32_t b = 0; b < footer.block_count; ++b) {
+    BlockEntry block;
+    block.offset = reader.Get<std::uint64_t>();
+    block.samples = reader.Get<std::uint32_t>();
+    const bool last = b + 1 == footer.block_count;
+    if (block.offset != offset || block.samples == 0 || block.samples > footer.block_samples ||
+        (!last && block.samples != footer.block_samples)) {
+      return Corrupt(*source, "block " + std::to_string(b) + " is not where or as long as it must");
+    }
+    for (std::uint32_t c = 0; c < footer.column_count; ++c) {
+      ChunkEntry chunk;
+      chunk.stored_bytes = reader.Get<std::uint32_t>();
+      const auto filter = reader.Get<std::uint8_t>();
+      const auto codec = reader.Get<std::uint8_t>();
+      chunk.checksum = reader.Get<std::uint64_t>();
+      DNC_TRY(CheckChunk(*source, filter, codec, chunk.stored_bytes,
+                         block.samples * impl->sample_bytes[c],
+                         array::DTypeSize(impl->summary.columns[c].dtype)));
+      chunk.filter = static_cast<Filter>(filter);
+      chunk.codec = static_cast<Codec>(codec);
+      offset += chunk.stored_bytes;
+      impl->chunks.push_back(chunk);
+    }
+    samples += block.samples;
+    impl->blocks.push_back(block);
+  }
+  if (!reader.AtEnd() || offset != footer.index_offset || samples != footer.samples ||
+      footer.block_samples == 0) {
+    return Corrupt(*source, "its index does not add up to its footer");
+  }
+  impl->source = source;
+  impl->index_offset = footer.index_offset;
+  impl->summary.samples = samples;
+  impl->summary.block_samples = footer.block_samples;
+  impl->summary.block_count = footer.block_count;
+  return ShardReader(std::move(impl));
+}
+
+ShardReader::ShardReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ShardReader::~ShardReader() = default;
+ShardReader::ShardReader(ShardReader&&) noexcept = default;
+ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
+
+const ShardSummary& ShardReader::summary() const { return impl_->summary; }
+
+BlockExtent ShardReader::extent(std::uint32_t block_index) const {
+  DNC_ASSERT(block_index < impl_->blocks.size());
+  const BlockEntry& block = impl_->blocks[block_index];
+  const std::uint64_t begin = block_index == 0 ? 0 : block.offset;
+  const std::uint64_t end = block_index + 1 == impl_->blocks.size()
+                                ? impl_->index_offset
+                                : impl_->blocks[block_index + 1].offset;
+  return {begin, end - begin, block.samples};
+}
+
+struct BlockDecoder::Impl {
+  ChunkDecoder chunk_decoder;
+  Bytes stored;  // Only grows.
+
+  Status Decode(const ShardReader::Impl& shard, std::uint32_t block_index, BlockExtent extent,
+                array::SampleBlock* out) {
+    if (stored.size() < extent.bytes) stored.resize(extent.bytes);
+    std::span<std::byte> rest = std::span(stored).first(extent.bytes);
+    DNC_TRY(shard.source->ReadAt(extent.offset, rest));
+    if (block_index == 0) {
+      const Bytes header = ShardHeader();
+      if (!std::equal(header.begin(), header.end(), rest.begin())) {
+        return Corrupt(*shard.source, "its header is damaged");
+      }
+      rest = rest.subspan(kHeaderBytes);
+    }
+    out->columns.resize(shard.sample_bytes.size());
+    for (std::size_t c = 0; c < shard.sample_bytes.size(); ++c) {
+      const ChunkEntry& chunk = shard.ChunksOf(block_index)[c];
+      const array::ColumnSpec& column = shard.summary.columns[c];
+      out->columns[c].resize(extent.samples * shard.sample_bytes[c]);
+      if (!chunk_decoder.Decode(chunk, rest.first(chunk.stored_bytes),
+                                array::DTypeSize(column.dtype), out->columns[c])) {
+        return Corrupt(*shard.source, "block " + std::to_string(block_index) + ", column " +
+                                          column.name + ": its checksum or contents are wrong");
+      }
+      rest = rest.subspan(chunk.stored_bytes);
+    }
+    out->sample_count = extent.samples;
+    return {};
+  }
+};
+
+BlockDecoder::BlockDecoder() : impl_(std::make_unique<Impl>()) {}
+BlockDecoder::~BlockDecoder() = default;
+
+Status BlockDecoder::Decode(const ShardReader& reader, std::uint32_t block_index,
+                            array::SampleBlock* out) {
+  out->sample_count = 0;
+  return impl_->Decode(*reader.impl_, block_index, reader.extent(block_index), out);
+}
+
+}  // namespace dnc::shard

@@ -60,15 +60,15 @@ enum class Padding : std::uint8_t { kValid, kSame };
 struct Layer {
   LayerKind kind = LayerKind::kInput;
   std::string name;
-  std::vector<int> inputs;     // Indices of layers, all before this one.
-  array::Shape output_shape;   // Of one sample, without the batch axis.
-  int first_weight = 0;        // Into Model::weights.
+  std::vector<int> inputs;    // Indices of layers, all before this one.
+  array::Shape output_shape;  // Of one sample, without the batch axis.
+  int first_weight = 0;       // Into Model::weights.
   int weight_count = 0;
   bool trainable = true;
 
   // What each kind reads, as Keras names it; the rest keeps its default.
   Activation activation = Activation::kLinear;
-  double relu_max_value = 0;      // ReLU layer: 0 means none.
+  double relu_max_value = 0;  // ReLU layer: 0 means none.
   double relu_negative_slope = 0;
   double relu_threshold = 0;
   int softmax_axis = -1;
@@ -81,24 +81,31 @@ struct Layer {
   std::array<std::int64_t, 2> strides{1, 1};
   std::array<std::int64_t, 2> dilation_rate{1, 1};
   Padding padding = Padding::kValid;
-  double rate = 0;        // Dropout.
+  double rate = 0;         // Dropout.
   double momentum = 0.99;  // BatchNormalization.
   double epsilon = 1e-3;
   bool center = true;
   bool scale = true;
-  double rescale = 1;     // Rescaling: x * rescale + offset.
+  double rescale = 1;  // Rescaling: x * rescale + offset.
   double offset = 0;
 };
 
 enum class InitializerKind : std::uint8_t {
-  kZeros, kOnes, kConstant, kUniform, kNormal, kTruncatedNormal, kVarianceScaling, kOrthogonal,
+  kZeros,
+  kOnes,
+  kConstant,
+  kUniform,
+  kNormal,
+  kTruncatedNormal,
+  kVarianceScaling,
+  kOrthogonal,
 };
 
 struct Initializer {
   InitializerKind kind = InitializerKind::kZeros;
-  double value = 0;                 // Constant.
-  double min = -0.05, max = 0.05;   // Uniform.
-  double mean = 0, stddev = 0.05;   // Normal, truncated normal.
+  double value = 0;                // Constant.
+  double min = -0.05, max = 0.05;  // Uniform.
+  double mean = 0, stddev = 0.05;  // Normal, truncated normal.
   // Variance scaling (Glorot, He and LeCun are cases of it): 'i' fan in, 'o' fan
   // out, 'a' their average; 'u' uniform, 'n' untruncated, 't' truncated normal.
   double scale = 1;

@@ -1,0 +1,109 @@
+#include "model/model.h"
+
+namespace dnc::model {
+namespace {
+
+using array::ColumnSpec;
+using array::Shape;
+using array::ShapeText;
+
+// Shapes that hold the same elements in the same order: equal up to axes of
+// length 1 at the end, such as (28, 28) and (28, 28, 1).
+bool EqualUpToTrailingOnes(Shape a, Shape b) {
+  while (!a.empty() && a.back() == 1) a.pop_back();
+  while (!b.empty() && b.back() == 1) b.pop_back();
+  return a == b;
+}
+
+const char* LossText(LossKind loss) {
+  switch (loss) {
+    case LossKind::kCategoricalCrossentropy:
+      return "categorical_crossentropy";
+    case LossKind::kSparseCategoricalCrossentropy:
+      return "sparse_categorical_crossentropy";
+    case LossKind::kBinaryCrossentropy:
+      return "binary_crossentropy";
+    case LossKind::kMeanSquaredError:
+      return "mean_squared_error";
+    case LossKind::kHinge:
+      return "hinge";
+  }
+  return "";
+}
+
+Error Invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+std::string OutputText(const Model& model) {
+  return "the model's output (layer " + model.layers[model.output_layer].name + ") has shape " +
+         ShapeText(model.output_shape());
+}
+
+Status CheckClassLabels(const Model& model, const ColumnSpec& y, std::uint64_t class_count) {
+  const Shape& output = model.output_shape();
+  const std::string loss = LossText(model.compile.loss);
+  if (output.empty()) return Invalid(OutputText(model) + "; " + loss + " needs an axis of classes");
+  const Shape expected(output.begin(), output.end() - 1);
+  if (!EqualUpToTrailingOnes(y.shape, expected)) {
+    const bool one_hot = EqualUpToTrailingOnes(y.shape, output);
+    return Invalid("column " + y.name + ": its labels have shape " + ShapeText(y.shape) + ", but " +
+                   OutputText(model) + ", and " + loss + " expects one whole number of shape " +
+                   ShapeText(expected) +
+                   (one_hot ? "; for one-hot labels use categorical_crossentropy" : ""));
+  }
+  if (array::IsFloat(y.dtype)) {
+    return Invalid("column " + y.name + ": its labels are " + array::DTypeName(y.dtype) + ", but " +
+                   loss + " expects whole numbers");
+  }
+  const auto width = static_cast<std::uint64_t>(output.back());
+  if (class_count > width) {
+    return Invalid("column " + y.name + ": has " + std::to_string(class_count) + " classes, but " +
+                   OutputText(model) + ", for " + std::to_string(width) +
+                   " classes; give that layer " + std::to_string(class_count) + " units");
+  }
+  return {};
+}
+
+Status CheckDenseLabels(const Model& model, const ColumnSpec& y, std::uint64_t class_count) {
+  const Shape& output = model.output_shape();
+  const LossKind loss = model.compile.loss;
+  if (!EqualUpToTrailingOnes(y.shape, output)) {
+    const bool class_labels = loss == LossKind::kCategoricalCrossentropy &&
+                              EqualUpToTrailingOnes(y.shape, {}) && !array::IsFloat(y.dtype);
+    return Invalid("column " + y.name + ": its labels have shape " + ShapeText(y.shape) + ", but " +
+                   OutputText(model) + ", and " + LossText(loss) + " expects the same shape" +
+                   (class_labels
+                        ? "; for labels that are class numbers use sparse_categorical_crossentropy"
+                        : ""));
+  }
+  const bool two_classes = loss == LossKind::kBinaryCrossentropy || loss == LossKind::kHinge;
+  const bool one_label = EqualUpToTrailingOnes(y.shape, {});
+  if (two_classes && one_label && class_count > 2) {
+    return Invalid("column " + y.name + ": has " + std::to_string(class_count) + " classes, but " +
+                   LossText(loss) +
+                   " is for two; use sparse_categorical_crossentropy and an output of shape (" +
+                   std::to_string(class_count) + ",)");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status CheckColumns(const Model& model, const ColumnSpec& x, const ColumnSpec& y,
+                    std::uint64_t class_count) {
+  if (!EqualUpToTrailingOnes(x.shape, model.input_shape())) {
+    return Invalid("column " + x.name + ": its samples have shape " + ShapeText(x.shape) +
+                   ", but the model's input (layer " + model.layers.front().name + ") has shape " +
+                   ShapeText(model.input_shape()));
+  }
+  if (!model.has_compile) {
+    return Invalid(
+        "the model has no compile section, so that its loss is not known; add "
+        "\"compile\" with \"optimizer\" and \"loss\"");
+  }
+  if (model.compile.loss == LossKind::kSparseCategoricalCrossentropy) {
+    return CheckClassLabels(model, y, class_count);
+  }
+  return CheckDenseLabels(model, y, class_count);
+}
+
+}  // namespace dnc::model

@@ -1,0 +1,19 @@
+// What the .h5 reader and writer need of a model's JSON.
+
+#pragma once
+
+#include <string_view>
+
+#include "base/result.h"
+#include "model/model.h"
+
+namespace dnc::model {
+
+// Parses a "training_config" into `*model`, which is unchanged on an error.
+Status ReadTrainingConfig(std::string_view text, const ModelLimits& limits, Model* model);
+
+// Whether the model is Keras's Sequential, whose InputLayer is not among the
+// layers of an .h5.
+bool IsSequential(const Model& model);
+
+}  // namespace dnc::model

@@ -24,7 +24,7 @@ struct Batch {
 };
 
 struct BatchResult {
-  double loss = 0;           // Mean over the batch. Not for kPredict.
+  double loss = 0;  // Mean over the batch. Not for kPredict.
   std::uint64_t correct = 0;
 };
 
@@ -51,5 +51,8 @@ class Engine {
   // weight has changed then; kResourceExhausted, no memory.
   virtual Result<BatchResult> Run(const Batch& batch, std::vector<float>* outputs) = 0;
 };
+
+// What Run() returns when the loss is not finite: the same words from every engine.
+Error NonFiniteLoss(double loss);
 
 }  // namespace dnc::trainer

@@ -31,14 +31,14 @@ class TrainerSession {
   Result<Totals> Drain();
   Result<std::vector<float>> TakeOutputs();
 
+  // Errors: kInvalidArgument, not configured; the kept failure.
+  Status Ready() const;
   bool configured() const { return configured_; }
   // Requires: configured(), for the rest.
   const TrainerOptions& options() const { return options_; }
   std::uint64_t weight_count() const { return weight_count_; }
 
  private:
-  Status Ready() const;
-
   Engine* engine_;
   int threads_max_;
   bool configured_ = false;
@@ -62,5 +62,8 @@ inline constexpr std::uint64_t kOutputBytesMax = std::uint64_t{4} << 30;
 
 // Checks the size of a weights vector. Errors: kInvalidArgument, with both sizes.
 Status CheckWeightCount(std::uint64_t found, std::uint64_t expected);
+
+// Checks a batch's number of samples. Errors: kInvalidArgument, 0 or above the maximum.
+Status CheckBatchSamples(std::uint64_t samples, std::uint64_t samples_max);
 
 }  // namespace dnc::trainer

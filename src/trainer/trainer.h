@@ -7,6 +7,10 @@
 // function of the weights, the state, the batches, the seeds and the number of
 // threads; nothing else.
 //
+// The error of a batch surfaces at the next call that waits (Drain, TakeOutputs,
+// AcquireSlot, or a get); from then on every call returns it until Configure() or
+// SetWeights() begins anew. The batches queued behind it are not computed.
+//
 // A Trainer is used by one thread, except Stop().
 
 #pragma once
@@ -40,8 +44,8 @@ enum class BatchKind : std::uint8_t {
 // Sums over the batches since the last Drain().
 struct Totals {
   std::uint64_t samples = 0;
-  double loss_sum = 0;           // Mean loss of each batch times its samples.
-  std::uint64_t correct = 0;     // By argmax, or by threshold 0.5 for one output.
+  double loss_sum = 0;        // Mean loss of each batch times its samples.
+  std::uint64_t correct = 0;  // By argmax, or by threshold 0.5 for one output.
 
   double loss() const { return samples == 0 ? 0 : loss_sum / static_cast<double>(samples); }
   double accuracy() const {
@@ -75,7 +79,7 @@ class Trainer {
   virtual Status SetOptimizerState(std::span<const std::byte> state) = 0;
   virtual Result<Bytes> GetOptimizerState() = 0;
 
-  // Waits until a slot is free.
+  // Waits until a slot is free. Until the slot is submitted this gives the same one.
   virtual Result<BatchSlot> AcquireSlot() = 0;
   // Queues the first `samples` samples of the slot. `seed` drives Dropout in this
   // batch. Returns at once; errors of the computation surface at the next call.

@@ -23,14 +23,14 @@ struct ImageSize {
 };
 
 struct SourceOptions {
-  std::string labels_path;        // A labels file beside the data (npy or idx), or empty.
-  std::string label_column;       // csv: the column that is the label; by name, or "#3" by index from 0.
+  std::string labels_path;   // A labels file beside the data (npy or idx), or empty.
+  std::string label_column;  // csv: the column that is the label; by name, or "#3" by index from 0.
   std::optional<ImageSize> resize;  // Folder of images: decode and resize to this, RGB uint8.
-  bool skip_bad = false;          // Folder of images: count and list bad images instead of failing.
+  bool skip_bad = false;  // Folder of images: count and list bad images instead of failing.
   // Folder of images: the order of files is shuffled by this seed, since a folder
   // a class would otherwise give blocks of one class each.
   std::uint64_t seed = 0;
-  int threads = 1;                // Decoding threads, where decoding is the work.
+  int threads = 1;  // Decoding threads, where decoding is the work.
 };
 
 struct SkippedInput {

@@ -211,6 +211,7 @@ class Scheduler {
   Digest digest() const;  // Of Snapshot().
   // Asserts what must always hold.
   void CheckInvariants() const;
+  const State& state() const { return *state_; }  // For the room's own tests.
 
  private:
   std::unique_ptr<State> state_;

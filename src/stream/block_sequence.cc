@@ -70,9 +70,9 @@ Result<BlockSequence> BlockSequence::Create(const shard::Manifest& manifest,
     const bool first = sequence.block_count_ == 0;
     sequence.block_samples_min_ =
         first ? info.block_samples : std::min(sequence.block_samples_min_, info.block_samples);
-    sequence.block_samples_max_ =
-        std::max(sequence.block_samples_max_,
-                 static_cast<std::uint32_t>(std::min<std::uint64_t>(info.block_samples, info.samples)));
+    sequence.block_samples_max_ = std::max(
+        sequence.block_samples_max_,
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(info.block_samples, info.samples)));
     sequence.block_count_ += blocks;
     sequence.sample_count_ += info.samples;
   }
@@ -173,9 +173,8 @@ std::uint64_t BlockSequence::PlaceOfRank(std::size_t class_index, std::uint64_t 
   // The last class takes every place that is left, and so does an only one.
   std::uint64_t place = rank;
   if (own.all > own.block_count) {
-    place = FirstThat(0, own.all, [&](std::uint64_t candidate) {
-      return own.CountBefore(candidate + 1) > rank;
-    });
+    place = FirstThat(
+        0, own.all, [&](std::uint64_t candidate) { return own.CountBefore(candidate + 1) > rank; });
   }
   // What is the n-th place for one class is the n-th that the class before does
   // not take.

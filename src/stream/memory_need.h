@@ -16,12 +16,12 @@ struct MemoryNeed {
   std::uint64_t windows = 0;         // Held at once: 2, or 1 if there is no other.
   std::uint64_t window_samples = 0;  // Of one window.
   std::uint64_t sample_bytes = 0;
-  std::uint64_t samples_bytes = 0;   // Decoded samples of the windows.
-  std::uint64_t partial_bytes = 0;   // What the blocks at their ends hold beside them.
+  std::uint64_t samples_bytes = 0;  // Decoded samples of the windows.
+  std::uint64_t partial_bytes = 0;  // What the blocks at their ends hold beside them.
   std::uint64_t decoder_bytes = 0;
-  std::uint64_t leaf_bytes = 0;      // One leaf; with more memory more are kept.
-  std::uint64_t index_bytes = 0;     // The largest index of a shard; likewise.
-  std::uint64_t table_bytes = 0;     // Which block holds which sample of a window.
+  std::uint64_t leaf_bytes = 0;   // One leaf; with more memory more are kept.
+  std::uint64_t index_bytes = 0;  // The largest index of a shard; likewise.
+  std::uint64_t table_bytes = 0;  // Which block holds which sample of a window.
 
   // Saturates at UINT64_MAX.
   std::uint64_t total() const;

@@ -45,8 +45,7 @@ Status LeafCache::Fetch(const shard::ShardInfo& shard, std::uint64_t leaf,
 void LeafCache::TakeEntry() {
   if (entries_.size() < options_.leaf_count_max) {
     meter_->Add(options_.leaf_bytes);
-    entries_.push_front(
-        {{}, 0, std::make_unique_for_overwrite<std::byte[]>(options_.leaf_bytes)});
+    entries_.push_front({{}, 0, std::make_unique_for_overwrite<std::byte[]>(options_.leaf_bytes)});
     return;
   }
   if (entries_.back().bytes > 0) by_key_.erase(entries_.back().key);
@@ -89,10 +88,10 @@ VerifiedSource::VerifiedSource(const shard::ShardInfo* shard, std::uint32_t shar
 
 Status VerifiedSource::ReadAt(std::uint64_t offset, std::span<std::byte> out) const {
   if (offset > shard_->bytes || out.size() > shard_->bytes - offset) {
-    return Error{ErrorCode::kCorrupt,
-                 name_ + ": " + std::to_string(out.size()) + " bytes wanted at " +
-                     std::to_string(offset) + ", but the manifest says that it has " +
-                     std::to_string(shard_->bytes)};
+    return Error{ErrorCode::kCorrupt, name_ + ": " + std::to_string(out.size()) +
+                                          " bytes wanted at " + std::to_string(offset) +
+                                          ", but the manifest says that it has " +
+                                          std::to_string(shard_->bytes)};
   }
   while (!out.empty()) {
     const std::uint64_t leaf = offset / shard::kLeafBytes;

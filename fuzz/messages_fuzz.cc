@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     }
     default:
-      ErrorFromJson(500, text);
+      static_cast<void>(ErrorFromJson(500, text));
       break;
   }
   return 0;

@@ -73,7 +73,8 @@ Status SaveCheckpoint(const Checkpoint& checkpoint, const std::string& path) {
     hasher.Update(part);
     DNC_TRY(file.Write(part));
   }
-  DNC_TRY(file.Write(std::as_bytes(std::span(hasher.Finish().bytes))));
+  const Digest digest = hasher.Finish();
+  DNC_TRY(file.Write(std::as_bytes(std::span(digest.bytes))));
   return file.Commit();
 }
 

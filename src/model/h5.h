@@ -2,6 +2,10 @@
 // Keras 2 writes them (root attributes keras_version, backend, model_config,
 // training_config; group model_weights with layer_names, and a group a layer with
 // weight_names). HDF5 stays inside the .cc.
+//
+// A file may come from a stranger: its sizes are checked and nothing outside it is
+// opened. HDF5 itself parses it, and is no harder than it is: strangers' files
+// belong into a box.
 
 #pragma once
 
@@ -16,14 +20,19 @@ namespace dnc::model {
 struct TrainedModel {
   Model model;
   std::vector<float> weights;  // model.weight_count elements.
+  // Of a loaded file: why its training_config could not be used, so that the model
+  // has no compile section; empty otherwise. Such a model can predict.
+  std::string compile_refusal;
 };
 
-// Writes atomically. Requires: weights.size() == model.weight_count.
+// Writes atomically; the same model gives the same bytes. The optimizer's state is
+// not written. Requires: weights.size() == model.weight_count.
 // Errors: kIo, kResourceExhausted. On an error `path` is as it was.
 Status SaveH5(const TrainedModel& trained, const std::string& path);
 
 // Errors: kNotFound; kCorrupt, not HDF5 or not Keras's layout; those of ParseModel;
-// kInvalidArgument, a weight of another shape than the architecture's, both named.
+// kInvalidArgument, a weight of another shape than the architecture's, both named, or
+// a file of weights only; kUnsupported, storage outside the file, or compressed.
 Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits = {});
 
 }  // namespace dnc::model

@@ -18,9 +18,9 @@ constexpr std::size_t kChecksumBytes = 32;
 constexpr std::uint64_t kTaskBytes = 1 + 4;
 constexpr std::uint64_t kEvaluationBytes = 8 + 4 + 32;
 constexpr std::uint64_t kOpenEvaluationBytes = 8 + kTaskBytes;
-constexpr std::uint64_t kProjectBytes = 128;
-constexpr std::uint64_t kProviderBytes = 128;
-constexpr std::uint64_t kLeaseBytes = 65;
+constexpr std::uint64_t kProjectBytes = 142;
+constexpr std::uint64_t kProviderBytes = 109;
+constexpr std::uint64_t kLeaseBytes = 66;
 constexpr std::uint32_t kFailureBytesMax = 64u << 10;
 
 void PutTask(WireWriter& out, const TaskState& task) {

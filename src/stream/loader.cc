@@ -81,8 +81,17 @@ void ThreadedLoader::Run() {
       ++in_hand_;
       returned.swap(returned_);
     }
-    for (std::unique_ptr<Window>& window : returned) filler_.Release(std::move(window));
+    // The window just before may share a block with the one to fill: it goes after.
+    std::unique_ptr<Window> before;
+    for (std::unique_ptr<Window>& window : returned) {
+      if (window->index() + 1 == next_window_) {
+        before = std::move(window);
+      } else {
+        filler_.Release(std::move(window));
+      }
+    }
     Result<std::unique_ptr<Window>> window = filler_.Fill(next_window_);
+    if (before != nullptr) filler_.Release(std::move(before));
     {
       const std::lock_guard lock(mutex_);
       if (window.ok()) {

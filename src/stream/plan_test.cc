@@ -125,7 +125,9 @@ TEST(PlanTest, GivesTheSameOrderForEver) {
   // A resumed or distributed run relies on these figures in every later version.
   const shard::Manifest manifest = ManifestOf({{7, 2}, {5, 2}, {4, 3}});
   const Plan plan = MakePlan(manifest, {.seed = 42, .epoch = 1, .window_samples = 8});
-  const std::vector<Sample> expected = {{9, 9}};
+  const std::vector<Sample> expected = {{1, 2}, {1, 3}, {0, 5}, {1, 4}, {0, 4}, {2, 3},
+                                        {0, 1}, {0, 0}, {0, 6}, {1, 0}, {2, 1}, {0, 3},
+                                        {2, 0}, {2, 2}, {0, 2}, {1, 1}};
   EXPECT_EQ(Visit(plan), expected);
 }
 

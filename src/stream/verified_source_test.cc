@@ -1,0 +1,143 @@
+// Bytes of a shard come from machines nobody vouches for: whatever the store
+// answers, nothing but the manifest's bytes may come through.
+
+#include "stream/verified_source.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hash.h"
+#include "stream/dataset_for_test.h"
+#include "testing/testing.h"
+
+namespace dnc::stream {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kLeaf = shard::kLeafBytes;
+
+class VerifiedSourceTest : public ::testing::Test {
+ protected:
+  VerifiedSourceTest() {
+    Prng prng(1);
+    bytes_.resize(3 * kLeaf + 100);
+    for (std::byte& byte : bytes_) byte = static_cast<std::byte>(prng.Next());
+    shard::ContentHasher hasher;
+    hasher.Update(bytes_);
+    const auto identity = hasher.Finish();
+    info_.cid = identity.cid;
+    info_.bytes = identity.bytes;
+    info_.leaves = identity.leaves;
+    store_.object(info_.cid) = bytes_;
+  }
+
+  // Reads through a cache of `leaf_count_max` leaves.
+  Result<Bytes> Read(std::uint64_t offset, std::size_t size, std::uint64_t leaf_count_max = 2) {
+    LeafCache leaves(&store_, {kLeaf, leaf_count_max}, &meter_, &stop_);
+    Bytes out(size);
+    DNC_TRY(VerifiedSource(&info_, 0, &leaves).ReadAt(offset, out));
+    return out;
+  }
+  Bytes Expected(std::uint64_t offset, std::size_t size) const {
+    return Bytes(bytes_.begin() + static_cast<std::ptrdiff_t>(offset),
+                 bytes_.begin() + static_cast<std::ptrdiff_t>(offset + size));
+  }
+
+  Bytes bytes_;
+  shard::ShardInfo info_;
+  StoreForTest store_;
+  MemoryMeter meter_{64 << 20};
+  std::atomic<bool> stop_ = false;
+};
+
+TEST_F(VerifiedSourceTest, ReadsAnyRange) {
+  const std::vector<std::pair<std::uint64_t, std::size_t>> ranges = {
+      {0, 1},           {0, kLeaf},           {5, kLeaf},      {kLeaf - 1, 2},      {kLeaf, kLeaf},
+      {3 * kLeaf, 100}, {0, 3 * kLeaf + 100}, {17, 3 * kLeaf}, {3 * kLeaf + 100, 0}};
+  for (const auto& [offset, size] : ranges) {
+    SCOPED_TRACE(offset);
+    const auto read = Read(offset, size);
+    ASSERT_THAT(read, test::Succeeds());
+    EXPECT_TRUE(*read == Expected(offset, size));
+  }
+}
+
+TEST_F(VerifiedSourceTest, RefusesAnyLeafWithAByteChanged) {
+  for (std::uint64_t leaf = 0; leaf < 4; ++leaf) {
+    SCOPED_TRACE(leaf);
+    std::byte& byte = store_.object(info_.cid)[leaf * kLeaf + 50];
+    byte ^= std::byte{0x10};
+    const std::string name = "leaf " + std::to_string(leaf);
+    // A part of the leaf, and all of it, take different ways.
+    EXPECT_THAT(Read(leaf * kLeaf + 60, 1),
+                test::FailsWith(ErrorCode::kCorrupt, AllOf(HasSubstr(info_.cid), HasSubstr(name))));
+    EXPECT_THAT(Read(leaf * kLeaf, leaf == 3 ? 100 : kLeaf), test::FailsWith(ErrorCode::kCorrupt));
+    EXPECT_THAT(Read((leaf + 1) % 4 * kLeaf, 100), test::Succeeds());
+    byte ^= std::byte{0x10};
+  }
+}
+
+TEST_F(VerifiedSourceTest, TriesALeafAgainAfterAnError) {
+  LeafCache leaves(&store_, {kLeaf, 1}, &meter_, &stop_);
+  const VerifiedSource source(&info_, 0, &leaves);
+  store_.FailRead(1);
+  Bytes out(10);
+  EXPECT_THAT(source.ReadAt(0, out), test::Succeeds());
+  EXPECT_THAT(source.ReadAt(kLeaf, out), test::FailsWith(ErrorCode::kUnavailable));
+  EXPECT_THAT(source.ReadAt(kLeaf, out), test::Succeeds());
+  EXPECT_EQ(out, Expected(kLeaf, 10));
+  EXPECT_THAT(source.ReadAt(0, out), test::Succeeds());
+  EXPECT_EQ(out, Expected(0, 10));
+}
+
+TEST_F(VerifiedSourceTest, RefusesToReadPastTheEnd) {
+  EXPECT_THAT(Read(3 * kLeaf + 99, 2), test::FailsWith(ErrorCode::kCorrupt, HasSubstr(info_.cid)));
+  EXPECT_THAT(Read(UINT64_MAX, 2), test::FailsWith(ErrorCode::kCorrupt));
+}
+
+TEST_F(VerifiedSourceTest, PassesOnAShortObject) {
+  store_.object(info_.cid).resize(2 * kLeaf + 7);
+  EXPECT_THAT(Read(2 * kLeaf, 1), test::FailsWith(ErrorCode::kCorrupt));
+}
+
+TEST_F(VerifiedSourceTest, KeepsTheLastLeavesAndCountsThem) {
+  LeafCache leaves(&store_, {kLeaf, 2}, &meter_, &stop_);
+  const VerifiedSource source(&info_, 0, &leaves);
+  Bytes out(1);
+  for (const std::uint64_t leaf : {0u, 1u, 0u, 1u, 2u, 1u, 0u}) {
+    ASSERT_THAT(source.ReadAt(leaf * kLeaf, out), test::Succeeds());
+    EXPECT_EQ(out, Expected(leaf * kLeaf, 1));
+  }
+  // 0 and 1 once, 2 in the place of 0, 0 in the place of 2.
+  EXPECT_EQ(store_.reads().size(), 4u);
+  EXPECT_EQ(leaves.fetched_bytes(), 4 * kLeaf);
+  EXPECT_EQ(meter_.held(), 2 * kLeaf);
+}
+
+TEST_F(VerifiedSourceTest, GivesItsMemoryBack) {
+  EXPECT_THAT(Read(0, 100), test::Succeeds());
+  EXPECT_EQ(meter_.held(), 0u);
+}
+
+TEST_F(VerifiedSourceTest, TellsShardsApart) {
+  shard::ShardInfo other = info_;
+  other.cid = "other";
+  Bytes changed = bytes_;
+  changed[0] ^= std::byte{1};
+  other.leaves[0] = Sha256(ByteSpan(changed).first(kLeaf));
+  store_.object("other") = changed;
+  LeafCache leaves(&store_, {kLeaf, 4}, &meter_, &stop_);
+  Bytes out(1);
+  ASSERT_THAT(VerifiedSource(&info_, 0, &leaves).ReadAt(0, out), test::Succeeds());
+  ASSERT_THAT(VerifiedSource(&other, 1, &leaves).ReadAt(0, out), test::Succeeds());
+  EXPECT_EQ(out[0], changed[0]);
+}
+
+TEST_F(VerifiedSourceTest, StopsWhenItIsTold) {
+  stop_ = true;
+  EXPECT_THAT(Read(0, 1), test::FailsWith(ErrorCode::kCancelled));
+}
+
+}  // namespace
+}  // namespace dnc::stream

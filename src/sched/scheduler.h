@@ -44,9 +44,9 @@ struct ProjectConfig {
   std::uint64_t train_samples = 0;       // > 0
   std::uint64_t validation_samples = 0;  // 0: no evaluations.
   std::uint32_t epochs = 1;
-  std::uint32_t total_tasks = 1;         // <= train_samples
-  std::uint32_t task_size = 1;           // K; <= total_tasks
-  std::uint32_t contributors_max = 0;    // Providers at once; 0: no limit.
+  std::uint32_t total_tasks = 1;       // <= train_samples
+  std::uint32_t task_size = 1;         // K; <= total_tasks
+  std::uint32_t contributors_max = 0;  // Providers at once; 0: no limit.
 };
 
 inline constexpr std::uint32_t kTaskSizeMax = 1u << 20;
@@ -100,43 +100,104 @@ struct Metrics {
 
 // ---- Events. Each is made durable before it is applied.
 
-struct ProjectSubmitted { ProjectId project; ProjectConfig config; };
-struct ProjectPaused { ProjectId project; };
-struct ProjectResumed { ProjectId project; };
-struct ProjectCancelled { ProjectId project; };
+struct ProjectSubmitted {
+  ProjectId project;
+  ProjectConfig config;
+};
+struct ProjectPaused {
+  ProjectId project;
+};
+struct ProjectResumed {
+  ProjectId project;
+};
+struct ProjectCancelled {
+  ProjectId project;
+};
 // A provider wants work. The shell asks HasWorkFor first, so that an idle poll
 // writes no event.
-struct LeaseRequested { ProviderId provider; };
-struct LeaseRenewed { ProviderId provider; LeaseId lease; std::uint64_t samples_done = 0; };
+struct LeaseRequested {
+  ProviderId provider;
+};
+struct LeaseRenewed {
+  ProviderId provider;
+  LeaseId lease;
+  std::uint64_t samples_done = 0;
+};
 // The update's bytes are already durable under `update`. For kEvaluate it is zero.
-struct ResultSubmitted { ProviderId provider; LeaseId lease; Digest update; Metrics metrics; };
+struct ResultSubmitted {
+  ProviderId provider;
+  LeaseId lease;
+  Digest update;
+  Metrics metrics;
+};
 // The provider gives a lease back: `failed`, it could not do it; otherwise it stops.
-struct LeaseReleased { ProviderId provider; LeaseId lease; bool failed = false; std::string reason; };
+struct LeaseReleased {
+  ProviderId provider;
+  LeaseId lease;
+  bool failed = false;
+  std::string reason;
+};
 // The fold of a step is durable under `weights`.
-struct StepFolded { ProjectId project; std::uint64_t step = 0; Digest weights; };
+struct StepFolded {
+  ProjectId project;
+  std::uint64_t step = 0;
+  Digest weights;
+};
 struct TimePassed {};
 
-using Event = std::variant<ProjectSubmitted, ProjectPaused, ProjectResumed, ProjectCancelled,
-                           LeaseRequested, LeaseRenewed, ResultSubmitted, LeaseReleased,
-                           StepFolded, TimePassed>;
+using Event =
+    std::variant<ProjectSubmitted, ProjectPaused, ProjectResumed, ProjectCancelled, LeaseRequested,
+                 LeaseRenewed, ResultSubmitted, LeaseReleased, StepFolded, TimePassed>;
 
 // ---- Effects, in the order in which they must be run.
 
-struct GrantLease { ProviderId provider; LeaseId lease; Task task; bool backup = false; Instant deadline; };
-struct NoWork { ProviderId provider; };  // Answers LeaseRequested.
+struct GrantLease {
+  ProviderId provider;
+  LeaseId lease;
+  Task task;
+  bool backup = false;
+  Instant deadline;
+};
+struct NoWork {
+  ProviderId provider;
+};  // Answers LeaseRequested.
 // Answers ResultSubmitted, LeaseRenewed and LeaseReleased. kStale with a reason that
 // the provider can show: the task is done, the step closed, the lease expired.
-struct Answer { ProviderId provider; LeaseId lease; bool accepted = false; std::string reason; };
+struct Answer {
+  ProviderId provider;
+  LeaseId lease;
+  bool accepted = false;
+  std::string reason;
+};
 // The lease is of no use any more (another result counted, the project paused or
 // was cancelled): tell its holder at the next contact.
-struct RevokeLease { ProviderId provider; LeaseId lease; std::string reason; };
-struct FoldInput { std::uint32_t task_index = 0; Digest update; std::uint64_t samples = 0; };
+struct RevokeLease {
+  ProviderId provider;
+  LeaseId lease;
+  std::string reason;
+};
+struct FoldInput {
+  std::uint32_t task_index = 0;
+  Digest update;
+  std::uint64_t samples = 0;
+};
 // Fold `inputs` (in task order) into version `step`, store it, report StepFolded.
 // Idempotent: may be asked for again after a restart.
-struct FoldStep { ProjectId project; std::uint64_t step = 0; std::vector<FoldInput> inputs; };
+struct FoldStep {
+  ProjectId project;
+  std::uint64_t step = 0;
+  std::vector<FoldInput> inputs;
+};
 // A version's evaluation is known.
-struct VersionEvaluated { ProjectId project; std::uint64_t version = 0; Metrics metrics; };
-struct ProjectEnded { ProjectId project; ProjectPhase phase = ProjectPhase::kFinished; };
+struct VersionEvaluated {
+  ProjectId project;
+  std::uint64_t version = 0;
+  Metrics metrics;
+};
+struct ProjectEnded {
+  ProjectId project;
+  ProjectPhase phase = ProjectPhase::kFinished;
+};
 // New tasks may be leased: wake the providers that wait.
 struct WorkAvailable {};
 
@@ -145,20 +206,29 @@ using Effect = std::variant<GrantLease, NoWork, Answer, RevokeLease, FoldStep, V
 
 // ---- Views, for status pages.
 
-struct EvaluationView { std::uint64_t version = 0; std::uint32_t epochs = 0; Metrics metrics; };
-struct StepView { std::uint64_t step = 0; Metrics metrics; Instant started; Instant closed; };
+struct EvaluationView {
+  std::uint64_t version = 0;
+  std::uint32_t epochs = 0;
+  Metrics metrics;
+};
+struct StepView {
+  std::uint64_t step = 0;
+  Metrics metrics;
+  Instant started;
+  Instant closed;
+};
 
 struct ProjectView {
   ProjectId project;
   ProjectConfig config;
   ProjectPhase phase = ProjectPhase::kRunning;
-  std::uint64_t version = 0;        // Of the newest weights.
-  std::uint64_t steps_total = 0;    // Versions when finished.
-  Digest weights;                   // Of the newest version; zero for version 0.
-  std::uint64_t tasks_done = 0;     // Of all epochs.
+  std::uint64_t version = 0;      // Of the newest weights.
+  std::uint64_t steps_total = 0;  // Versions when finished.
+  Digest weights;                 // Of the newest version; zero for version 0.
+  std::uint64_t tasks_done = 0;   // Of all epochs.
   std::uint64_t tasks_total = 0;
   std::uint64_t tasks_leased = 0;
-  std::uint64_t contributors = 0;   // Providers with a lease in it now.
+  std::uint64_t contributors = 0;           // Providers with a lease in it now.
   std::vector<EvaluationView> evaluations;  // Ascending by version.
   std::optional<StepView> last_step;        // The last one closed.
   Instant submitted;
@@ -168,7 +238,7 @@ struct ProjectView {
 
 struct ProviderView {
   ProviderId provider;
-  ProjectId project;              // Of its lease, or none.
+  ProjectId project;  // Of its lease, or none.
   LeaseId lease;
   Task task;
   std::uint64_t samples_done = 0;  // In its lease.

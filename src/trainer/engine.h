@@ -48,7 +48,8 @@ class Engine {
 
   // Computes one batch. With kPredict the outputs are appended to `outputs`.
   // Errors: kInvalidArgument, a label out of range or a loss that is not finite: no
-  // weight has changed then; kResourceExhausted, no memory.
+  // optimizer step was made then, but moving statistics may have changed; kResourceExhausted, no
+  // memory.
   virtual Result<BatchResult> Run(const Batch& batch, std::vector<float>* outputs) = 0;
 };
 

@@ -1,0 +1,219 @@
+#include "trainer_torch/benchmark.h"
+
+#include <ATen/ATen.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "base/prng.h"
+#include "base/time.h"
+#include "model/model.h"
+#include "trainer_torch/machine.h"
+#include "trainer_torch/matrix_products.h"
+#include "trainer_torch/torch_engine.h"
+
+namespace dnc::trainer_torch {
+
+namespace {
+
+// Conv 32 - pool - Conv 64 - pool - Dense; or two Dense layers if `conv` is false.
+struct Network {
+  const char* name;
+  bool conv;
+  std::int64_t side;  // Of the square image.
+  std::int64_t channels;
+  std::int64_t hidden;
+  std::int64_t outputs;  // 1: binary cross-entropy; more: sparse categorical.
+};
+
+constexpr Network kNetworks[] = {
+    {"cnn", true, 198, 3, 64, 1},
+    {"demo", true, 28, 1, 128, 10},
+    {"mlp", false, 28, 1, 128, 10},
+};
+
+std::string Dense(const std::string& name, std::int64_t units, const char* activation) {
+  return R"({"class_name":"Dense","config":{"name":")" + name + R"(","units":)" +
+         std::to_string(units) + R"(,"activation":")" + activation + R"("}})";
+}
+
+std::string Conv(const std::string& name, int filters) {
+  return R"({"class_name":"Conv2D","config":{"name":")" + name + R"(","filters":)" +
+         std::to_string(filters) +
+         R"(,"kernel_size":[3,3],"activation":"relu"}},)"
+         R"({"class_name":"MaxPooling2D","config":{"name":")" +
+         name + R"(_pool","pool_size":[2,2]}},)";
+}
+
+std::string ModelJson(const Network& network) {
+  const std::string side = std::to_string(network.side);
+  std::string json = R"({"class_name":"Sequential","config":{"name":"benchmark","layers":[)"
+                     R"({"class_name":"InputLayer","config":{"name":"input","batch_input_shape":)"
+                     "[null," +
+                     side + "," + side + "," + std::to_string(network.channels) + "]}},";
+  if (network.conv) json += Conv("conv_1", 32) + Conv("conv_2", 64);
+  json += R"({"class_name":"Flatten","config":{"name":"flatten"}},)";
+  json += Dense("hidden", network.hidden, "relu") + ",";
+  json += Dense("output", network.outputs, network.outputs == 1 ? "sigmoid" : "softmax");
+  json += R"(]},"compile":{"optimizer":{"class_name":"SGD","config":{"learning_rate":0.01}},)"
+          R"("loss":")";
+  json += network.outputs == 1 ? "binary_crossentropy" : "sparse_categorical_crossentropy";
+  return json + R"(","metrics":["accuracy"]}})";
+}
+
+// The loop as one writes it with libtorch alone: NHWC batches of floats in memory,
+// weights as libtorch keeps them, one in-place update a tensor.
+class PlainLoop {
+ public:
+  PlainLoop(const Network& network, std::int64_t batch_size) : network_(network) {
+    std::int64_t features = network.side * network.side * network.channels;
+    if (network.conv) {
+      const std::int64_t side = ((network.side - 2) / 2 - 2) / 2;
+      features = side * side * 64;
+      AddWeight({32, network.channels, 3, 3});
+      AddWeight({32});
+      AddWeight({64, 32, 3, 3});
+      AddWeight({64});
+    }
+    AddWeight({features, network.hidden});
+    AddWeight({network.hidden});
+    AddWeight({network.hidden, network.outputs});
+    AddWeight({network.outputs});
+    x_ = at::rand({batch_size, network.side, network.side, network.channels});
+    y_ = network.outputs == 1 ? at::ones({batch_size, 1}) : at::ones({batch_size}, at::kLong);
+  }
+
+  void Step() {
+    at::Tensor hidden = x_;
+    std::size_t next = 0;
+    if (network_.conv) {
+      hidden = x_.permute({0, 3, 1, 2});
+      for (int layer = 0; layer < 2; ++layer, next += 2) {
+        hidden =
+            at::max_pool2d(at::conv2d(hidden, weights_[next], weights_[next + 1]).relu_(), {2, 2});
+      }
+      hidden = hidden.permute({0, 2, 3, 1});
+    }
+    hidden = hidden.reshape({hidden.size(0), -1});
+    hidden = at::addmm(weights_[next + 1], hidden, weights_[next]).relu_();
+    const at::Tensor out = at::addmm(weights_[next + 3], hidden, weights_[next + 2]);
+    const at::Tensor loss = network_.outputs == 1 ? at::binary_cross_entropy_with_logits(out, y_)
+                                                  : at::cross_entropy_loss(out, y_);
+    loss.backward();
+    const at::NoGradGuard no_grad;
+    for (at::Tensor& weight : weights_) {
+      weight.add_(weight.grad(), -0.01);
+      weight.mutable_grad().reset();
+    }
+  }
+
+ private:
+  void AddWeight(const std::vector<std::int64_t>& sizes) {
+    at::Tensor weight = at::randn(sizes) * 0.01;
+    if (sizes.size() == 4) weight = weight.contiguous(at::MemoryFormat::ChannelsLast);
+    weights_.push_back(weight.set_requires_grad(true));
+  }
+
+  const Network& network_;
+  std::vector<at::Tensor> weights_;
+  at::Tensor x_, y_;
+};
+
+struct Speed {
+  double best = 0;  // Samples/s of the fastest fifth of the time.
+  double mean = 0;
+};
+
+Speed Measure(const BenchmarkOptions& options, const std::function<void()>& step) {
+  for (int i = 0; i < 3; ++i) step();
+  Speed speed;
+  double total_seconds = 0;
+  std::uint64_t total_samples = 0;
+  const int parts = 5;
+  for (int part = 0; part < parts; ++part) {
+    const Instant start = MonotonicNow();
+    std::uint64_t samples = 0;
+    double elapsed = 0;
+    while (elapsed < options.seconds / parts) {
+      step();
+      samples += options.batch_size;
+      elapsed = (MonotonicNow() - start).seconds();
+    }
+    speed.best = std::max(speed.best, static_cast<double>(samples) / elapsed);
+    total_samples += samples;
+    total_seconds += elapsed;
+  }
+  speed.mean = static_cast<double>(total_samples) / total_seconds;
+  return speed;
+}
+
+void Print(const BenchmarkOptions& options, const char* loop, const Speed& speed) {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  ::printf(
+      "{\"benchmark\":\"%s\",\"loop\":\"%s\",\"threads\":%d,\"batch_size\":%u,"
+      "\"samples_per_second\":%.1f,\"samples_per_second_best\":%.1f,"
+      "\"peak_memory_mib\":%ld,\"forwarded_products\":%s}\n",
+      options.name.c_str(), loop, options.threads, options.batch_size, speed.mean, speed.best,
+      usage.ru_maxrss / 1024, ForwardedProductCount() > 0 ? "true" : "false");
+  ::fflush(stdout);
+}
+
+// The engine on uint8 images and labels in memory, as a shard gives them.
+Status MeasureEngine(const BenchmarkOptions& options, const Network& network, Speed* speed) {
+  DNC_ASSIGN(const model::Model model, model::ParseModel(ModelJson(network), "the benchmark"));
+  trainer::TrainerOptions trainer_options;
+  trainer_options.threads = options.threads;
+  trainer_options.batch_size_max = options.batch_size;
+  trainer_options.x = {"x", array::DType::kUint8, model.input_shape(), {}};
+  trainer_options.y = {"y", array::DType::kUint8, {}, {}};
+  DNC_TRY(model::CheckColumns(model, trainer_options.x, trainer_options.y, 0));
+  const std::unique_ptr<trainer::Engine> engine = MakeTorchEngine();
+  DNC_TRY(engine->Configure(model, trainer_options));
+  DNC_TRY(engine->SetWeights(model::InitialWeights(model, 1)));
+
+  Prng prng(1);
+  Bytes x(options.batch_size * trainer_options.x.sample_bytes());
+  // Small values, so that unscaled pixels do not make the loss diverge.
+  for (std::byte& value : x) value = static_cast<std::byte>(prng.Next() & 1);
+  const Bytes y(options.batch_size, std::byte{1});
+  Status failed;
+  *speed = Measure(options, [&] {
+    const auto result = engine->Run({.kind = trainer::BatchKind::kTrain,
+                                     .x = x,
+                                     .y = y,
+                                     .samples = options.batch_size,
+                                     .seed = 1},
+                                    nullptr);
+    if (!result.ok()) failed = result.error();
+  });
+  return failed;
+}
+
+}  // namespace
+
+Status RunBenchmark(const BenchmarkOptions& options) {
+  const auto* const network =
+      std::find_if(std::begin(kNetworks), std::end(kNetworks),
+                   [&](const Network& n) { return options.name == n.name; });
+  if (network == std::end(kNetworks)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "unknown benchmark '" + options.name + "'; known are cnn, demo and mlp"};
+  }
+  try {
+    SetThreads(options.threads);
+    PlainLoop plain(*network, options.batch_size);
+    Print(options, "plain", Measure(options, [&] { plain.Step(); }));
+  } catch (const std::exception& error) {
+    return Error{ErrorCode::kInternal, std::string("libtorch: ") + error.what()};
+  }
+  Speed speed;
+  DNC_TRY(MeasureEngine(options, *network, &speed));
+  Print(options, "engine", speed);
+  return {};
+}
+
+}  // namespace dnc::trainer_torch

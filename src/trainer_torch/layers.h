@@ -1,0 +1,34 @@
+// The forward computation of each layer kind, with Keras's semantics, in libtorch
+// operations that autograd differentiates.
+//
+// Tensors keep Keras's own order of axes with the batch first, (N, H, W, C) for
+// images unless a layer says channels_first. An NHWC tensor seen as NCHW is what
+// libtorch calls channels_last, its fast layout, so these views cost nothing.
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+#include "model/model.h"
+
+namespace dnc::trainer_torch {
+
+struct LayerCall {
+  const model::Layer* layer = nullptr;
+  std::span<const at::Tensor> weights;  // Of this layer, in Keras's order and shapes.
+  bool training = false;
+  std::uint64_t seed = 0;        // Dropout: of this layer in this batch.
+  bool skip_activation = false;  // The last layer's, where the loss takes logits.
+};
+
+// The layer's output. May update BatchNormalization's moving statistics in place.
+at::Tensor Forward(const LayerCall& call, const at::Tensor& input);
+
+// A Keras activation. `in_place`: whether the input's memory may be reused.
+at::Tensor Activate(model::Activation activation, const at::Tensor& input, std::int64_t axis,
+                    bool in_place);
+
+}  // namespace dnc::trainer_torch

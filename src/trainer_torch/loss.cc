@@ -1,0 +1,130 @@
+#include "trainer_torch/loss.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <span>
+
+#include "trainer/convert.h"
+
+namespace dnc::trainer_torch {
+
+namespace {
+
+using model::Activation;
+using model::LossKind;
+
+constexpr double kKerasEpsilon = 1e-7;
+
+bool IsCategorical(LossKind kind) {
+  return kind == LossKind::kCategoricalCrossentropy ||
+         kind == LossKind::kSparseCategoricalCrossentropy;
+}
+
+// Whether the model ends in the activation that `kind` is the cross-entropy of.
+bool EndsInMatchingActivation(const model::Model& model, LossKind kind) {
+  const model::Layer& last = model.layers[static_cast<std::size_t>(model.output_layer)];
+  const bool has_activation = last.kind == model::LayerKind::kDense ||
+                              last.kind == model::LayerKind::kConv2D ||
+                              last.kind == model::LayerKind::kActivation;
+  if (!has_activation) return false;
+  if (kind == LossKind::kBinaryCrossentropy) return last.activation == Activation::kSigmoid;
+  return IsCategorical(kind) && last.activation == Activation::kSoftmax &&
+         (last.kind != model::LayerKind::kActivation || last.softmax_axis == -1);
+}
+
+at::Tensor Clip(const at::Tensor& probabilities) {
+  return at::clamp(probabilities, kKerasEpsilon, 1 - kKerasEpsilon);
+}
+
+}  // namespace
+
+Loss::Loss(const model::Model& model)
+    : kind_(model.compile.loss), output_shape_(model.output_shape()) {
+  takes_logits_ = EndsInMatchingActivation(model, kind_);
+  from_logits_ = takes_logits_ || model.compile.from_logits;
+  // A sigmoid passes 0.5 where its input passes 0. With from_logits and no sigmoid
+  // Keras compares the logits themselves with 0.5, and so does this.
+  threshold_ = takes_logits_ && kind_ == LossKind::kBinaryCrossentropy ? 0 : 0.5;
+}
+
+Result<Targets> Loss::ReadTargets(const array::ColumnSpec& y, ByteSpan bytes,
+                                  std::int64_t samples) const {
+  Targets targets;
+  const auto count = static_cast<std::int64_t>(bytes.size() / array::DTypeSize(y.dtype));
+  if (kind_ == LossKind::kSparseCategoricalCrossentropy) {
+    targets.classes = at::empty({count}, at::kLong);
+    static_assert(sizeof(std::int64_t) == 8);
+    DNC_TRY(trainer::ConvertToClasses(
+        y.dtype, bytes, output_shape_.back(),
+        {targets.classes.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)}));
+    return targets;
+  }
+  std::vector<std::int64_t> sizes{samples};
+  sizes.insert(sizes.end(), output_shape_.begin(), output_shape_.end());
+  targets.values = at::empty(sizes, at::kFloat);
+  trainer::ConvertToFloat(y.dtype, bytes,
+                          {targets.values.data_ptr<float>(), static_cast<std::size_t>(count)});
+  if (kind_ == LossKind::kHinge) {
+    // Labels of 0 and 1 mean -1 and 1, as in Keras.
+    const bool binary = at::all((targets.values == 0) | (targets.values == 1)).item<bool>();
+    if (binary) targets.values = targets.values * 2 - 1;
+  }
+  return targets;
+}
+
+at::Tensor Loss::CategoricalValue(const at::Tensor& rows, const Targets& targets) const {
+  if (kind_ == LossKind::kSparseCategoricalCrossentropy) {
+    const at::Tensor logits = from_logits_ ? rows : at::log(Clip(rows));
+    return at::nll_loss(at::log_softmax(logits, 1), targets.classes);
+  }
+  const at::Tensor log_probabilities =
+      from_logits_ ? at::log_softmax(rows, 1)
+                   : at::log(Clip(rows / at::sum(rows, 1, /*keepdim=*/true)));
+  const at::Tensor target = targets.values.reshape(rows.sizes());
+  return at::neg(at::sum(target * log_probabilities, 1)).mean();
+}
+
+at::Tensor Loss::BinaryValue(const at::Tensor& output, const at::Tensor& target) const {
+  if (from_logits_) return at::binary_cross_entropy_with_logits(output, target);
+  const at::Tensor p = Clip(output);
+  return at::neg(target * at::log(p + kKerasEpsilon) +
+                 (1 - target) * at::log(1 - p + kKerasEpsilon))
+      .mean();
+}
+
+at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets) const {
+  switch (kind_) {
+    case LossKind::kCategoricalCrossentropy:
+    case LossKind::kSparseCategoricalCrossentropy:
+      return CategoricalValue(output.reshape({-1, output.size(-1)}), targets);
+    case LossKind::kBinaryCrossentropy:
+      return BinaryValue(output, targets.values);
+    case LossKind::kMeanSquaredError:
+      return at::mse_loss(output, targets.values);
+    case LossKind::kHinge:
+      break;
+  }
+  return at::relu(1 - targets.values * output).mean();
+}
+
+std::uint64_t Loss::CountCorrect(const at::Tensor& output, const Targets& targets) const {
+  const std::int64_t samples = output.size(0);
+  at::Tensor right;
+  if (output.dim() < 2 || output.size(-1) == 1) {
+    const at::Tensor predicted = (output > threshold_).to(at::kFloat).reshape({-1});
+    const at::Tensor expected =
+        targets.classes.defined() ? targets.classes.to(at::kFloat) : targets.values.reshape({-1});
+    right = predicted == expected;
+  } else {
+    const at::Tensor predicted = at::argmax(output.reshape({-1, output.size(-1)}), 1);
+    const at::Tensor expected = targets.classes.defined()
+                                    ? targets.classes
+                                    : at::argmax(targets.values.reshape({-1, output.size(-1)}), 1);
+    right = predicted == expected;
+  }
+  const std::int64_t count = right.sum().item<std::int64_t>();
+  return static_cast<std::uint64_t>(count * samples / std::max<std::int64_t>(right.numel(), 1));
+}
+
+}  // namespace dnc::trainer_torch

@@ -1,0 +1,163 @@
+// dnc-trainer: the tensor math of Divide-n-conquer as a child process. `dnc` and the
+// Python package start it with --serve and speak trainer/protocol.h with it.
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "trainer/serve.h"
+#include "trainer_torch/benchmark.h"
+#include "trainer_torch/box.h"
+#include "trainer_torch/machine.h"
+#include "trainer_torch/torch_engine.h"
+
+namespace dnc::trainer_torch {
+namespace {
+
+constexpr const char* kHelp =
+    R"(dnc-trainer: trains models for dnc, which starts it as a child process.
+
+usage:
+  dnc-trainer --version
+  dnc-trainer --help
+  dnc-trainer --benchmark cnn|demo|mlp [--threads N] [--batch N] [--seconds S]
+      Training speed of this machine on data in memory, as JSON lines: by a plain
+      libtorch loop, and by dnc-trainer's own engine.
+  dnc-trainer --self-test-box [--threads N]
+      Enters the box in which strangers' models are trained, tries to get out of it,
+      trains within it, and says what was denied. Exit code 0: all was.
+  dnc-trainer --serve
+      Started by dnc only: speaks the trainer protocol on descriptor 3.
+
+examples:
+  dnc-trainer --benchmark cnn --threads 2 --batch 32
+  dnc-trainer --self-test-box
+)";
+
+struct Arguments {
+  std::string command;
+  BenchmarkOptions benchmark;
+};
+
+// A whole number or a decimal within limits.
+Result<double> ParseNumber(const std::string& flag, const char* text, double min, double max) {
+  char* end = nullptr;
+  const double value = ::strtod(text, &end);
+  if (end == text || *end != '\0' || !(value >= min && value <= max)) {
+    return Error{ErrorCode::kInvalidArgument, flag + " " + text + ": expected a number from " +
+                                                  std::to_string(static_cast<int>(min)) + " to " +
+                                                  std::to_string(static_cast<int>(max))};
+  }
+  return value;
+}
+
+Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
+  Arguments arguments;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    const bool takes_value =
+        word == "--benchmark" || word == "--threads" || word == "--batch" || word == "--seconds";
+    if (takes_value && i + 1 == words.size()) {
+      return Error{ErrorCode::kInvalidArgument, word + " needs a value; see dnc-trainer --help"};
+    }
+    if (word == "--threads") {
+      DNC_ASSIGN(const double threads, ParseNumber(word, words[++i].c_str(), 1, 256));
+      arguments.benchmark.threads = static_cast<int>(threads);
+    } else if (word == "--batch") {
+      DNC_ASSIGN(const double batch, ParseNumber(word, words[++i].c_str(), 1, 65536));
+      arguments.benchmark.batch_size = static_cast<std::uint32_t>(batch);
+    } else if (word == "--seconds") {
+      DNC_ASSIGN(arguments.benchmark.seconds, ParseNumber(word, words[++i].c_str(), 0, 3600));
+    } else if (word == "--version" || word == "--help" || word == "--serve" ||
+               word == "--self-test-box" || word == "--benchmark") {
+      arguments.command = word;
+      if (word == "--benchmark") arguments.benchmark.name = words[++i];
+    } else {
+      return Error{ErrorCode::kInvalidArgument,
+                   "unknown argument '" + word + "'; see dnc-trainer --help"};
+    }
+  }
+  return arguments;
+}
+
+// Everything that opens, loads or starts something happens here, before the box.
+Status Prepare(const trainer::Hello& hello) {
+  SetThreads(static_cast<int>(hello.threads));
+  WarmUp();
+  if (hello.memory_bytes_max > 0) DNC_TRY(LimitMemory(hello.memory_bytes_max));
+  return hello.boxed ? EnterBox() : Status();
+}
+
+Status Serve() {
+  trainer::BecomeTrainerChild();
+  const std::unique_ptr<trainer::Engine> engine = MakeTorchEngine();
+  return trainer::ServeEngine(trainer::UniqueFd(trainer::kTrainerSocketFd), engine.get(),
+                              {.prepare = Prepare});
+}
+
+bool PrintAttempts(const char* where) {
+  bool all_denied = true;
+  for (const BoxAttempt& attempt : TryToEscape()) {
+    ::printf("%s: %s: %s\n", where, attempt.what.c_str(), attempt.denied ? "denied" : "ALLOWED");
+    all_denied = all_denied && attempt.denied;
+  }
+  return all_denied;
+}
+
+// The other thread is there before the box, as those of OpenMP are.
+Status SelfTestBox(int threads) {
+  bool other_denied = false;
+  std::atomic<bool> boxed{false};
+  std::thread other([&] {
+    boxed.wait(false);
+    other_denied = PrintAttempts("another thread");
+  });
+  const Status prepared = Prepare({.threads = static_cast<std::uint32_t>(threads), .boxed = true});
+  boxed = true;
+  boxed.notify_all();
+  other.join();
+  DNC_TRY(prepared);
+  const bool denied = PrintAttempts("the main thread");
+  DNC_TRY(RunBenchmark({.name = "demo", .threads = threads, .batch_size = 32, .seconds = 0}));
+  if (denied && other_denied) return {};
+  return Error{ErrorCode::kInternal, "the box let something through"};
+}
+
+Status Run(const Arguments& arguments) {
+  if (arguments.command == "--serve") return Serve();
+  if (arguments.command == "--self-test-box") return SelfTestBox(arguments.benchmark.threads);
+  if (arguments.command == "--benchmark") return RunBenchmark(arguments.benchmark);
+  if (arguments.command == "--version") {
+    ::printf("dnc-trainer %s\n", DNC_VERSION);
+    return {};
+  }
+  ::printf("%s", kHelp);
+  if (arguments.command == "--help") return {};
+  return Error{ErrorCode::kInvalidArgument, "nothing to do"};
+}
+
+int Main(int argc, char** argv) {
+  KeepMemory();
+  const Result<Arguments> arguments = ParseArguments({argv + 1, argv + argc});
+  const Status status = arguments.ok() ? Run(*arguments) : Status(arguments.error());
+  ::fflush(stdout);
+  int code = 0;
+  if (!status.ok()) {
+    ::fprintf(stderr, "dnc-trainer: %s\n", status.error().message.c_str());
+    code = ExitCode(status.error().code);
+  }
+  // Without the destructors of 280 libraries, which take longer than the rest.
+  ::_exit(code);
+}
+
+}  // namespace
+}  // namespace dnc::trainer_torch
+
+int main(int argc, char** argv) { return dnc::trainer_torch::Main(argc, argv); }

@@ -1,0 +1,256 @@
+#include "trainer_torch/torch_engine.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/assert.h"
+#include "base/prng.h"
+#include "trainer/convert.h"
+#include "trainer_torch/layers.h"
+#include "trainer_torch/loss.h"
+#include "trainer_torch/machine.h"
+#include "trainer_torch/optimizer.h"
+
+namespace dnc::trainer_torch {
+
+namespace {
+
+using trainer::Batch;
+using trainer::BatchKind;
+using trainer::BatchResult;
+
+// What libtorch threw, as an Error.
+Error FromException(const char* what) {
+  const std::string_view text = what;
+  if (text.find("can't allocate memory") != std::string_view::npos) {
+    return {ErrorCode::kResourceExhausted,
+            "the trainer has not enough memory; allow it more, or use a smaller batch"};
+  }
+  return {ErrorCode::kInternal, "libtorch: " + std::string(text.substr(0, text.find('\n')))};
+}
+
+// Runs `body`, which returns a Status or Result, and turns exceptions into errors.
+template <typename Body>
+auto Guarded(Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return FromException("can't allocate memory");
+  } catch (const c10::Error& error) {
+    return FromException(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return FromException(error.what());
+  }
+}
+
+class TorchEngine final : public trainer::Engine {
+ public:
+  Status Configure(const model::Model& model, const trainer::TrainerOptions& options) override;
+  Status SetWeights(std::span<const float> weights) override;
+  Status GetWeights(std::span<float> weights) override;
+  Status SetOptimizerState(ByteSpan state) override;
+  Result<Bytes> GetOptimizerState() override { return optimizer_->Save(); }
+  Result<BatchResult> Run(const Batch& batch, std::vector<float>* outputs) override;
+
+ private:
+  void BuildWeights();
+  // Marks the layers that the output needs; the rest is not computed.
+  void MarkNeeded();
+  at::Tensor ReadInput(const Batch& batch);
+  at::Tensor ForwardAll(const at::Tensor& input, const Batch& batch, bool skip_last_activation);
+  Result<BatchResult> Train(const Batch& batch);
+  Result<BatchResult> Evaluate(const Batch& batch);
+  Status Predict(const Batch& batch, std::vector<float>* outputs);
+  void Step();
+
+  model::Model model_;
+  trainer::TrainerOptions options_;
+  Loss loss_;
+  std::optional<OptimizerState> optimizer_;
+  at::Tensor flat_;                  // All weights, in Keras's order.
+  std::vector<at::Tensor> weights_;  // Views of it in the shapes of model_.weights.
+  std::vector<bool> trained_;        // Which of them get gradients.
+  std::vector<bool> needed_;
+  at::Tensor input_buffer_;
+};
+
+void TorchEngine::BuildWeights() {
+  flat_ = at::zeros({static_cast<std::int64_t>(model_.weight_count)}, at::kFloat);
+  weights_.clear();
+  trained_.assign(model_.weights.size(), false);
+  for (const model::WeightSpec& spec : model_.weights) {
+    weights_.push_back(flat_
+                           .narrow(0, static_cast<std::int64_t>(spec.offset),
+                                   static_cast<std::int64_t>(spec.count))
+                           .view(spec.shape));
+  }
+  for (const model::Layer& layer : model_.layers) {
+    for (int i = 0; i < layer.weight_count; ++i) {
+      const auto index = static_cast<std::size_t>(layer.first_weight + i);
+      trained_[index] = layer.trainable && model_.weights[index].trainable;
+      // detach() makes it a leaf that shares the flat vector's memory.
+      weights_[index] = weights_[index].detach().set_requires_grad(trained_[index]);
+    }
+  }
+}
+
+void TorchEngine::MarkNeeded() {
+  needed_.assign(model_.layers.size(), false);
+  needed_[static_cast<std::size_t>(model_.output_layer)] = true;
+  for (std::size_t i = model_.layers.size(); i-- > 0;) {
+    if (!needed_[i]) continue;
+    for (const int input : model_.layers[i].inputs) needed_[static_cast<std::size_t>(input)] = true;
+  }
+}
+
+Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerOptions& options) {
+  return Guarded([&]() -> Status {
+    // The old model's memory is free for the new one.
+    flat_ = at::Tensor();
+    weights_.clear();
+    optimizer_.reset();
+    input_buffer_ = at::Tensor();
+    SetThreads(options.threads);
+    model_ = model;
+    options_ = options;
+    loss_ = Loss(model);
+    BuildWeights();
+    MarkNeeded();
+    optimizer_.emplace(model.compile.optimizer, model.weight_count);
+    return {};
+  });
+}
+
+Status TorchEngine::SetWeights(std::span<const float> weights) {
+  DNC_ASSERT(weights.size() == model_.weight_count);
+  if (!weights.empty()) std::memcpy(flat_.data_ptr<float>(), weights.data(), weights.size_bytes());
+  return {};
+}
+
+Status TorchEngine::GetWeights(std::span<float> weights) {
+  DNC_ASSERT(weights.size() == model_.weight_count);
+  if (!weights.empty()) std::memcpy(weights.data(), flat_.data_ptr<float>(), weights.size_bytes());
+  return {};
+}
+
+Status TorchEngine::SetOptimizerState(ByteSpan state) {
+  if (!state.empty()) return optimizer_->Load(state);
+  optimizer_->Reset();
+  return {};
+}
+
+at::Tensor TorchEngine::ReadInput(const Batch& batch) {
+  std::vector<std::int64_t> sizes{batch.samples};
+  const array::Shape& shape = model_.input_shape();
+  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  if (options_.x.dtype == array::DType::kFloat32) {
+    return at::from_blob(const_cast<std::byte*>(batch.x.data()), sizes, at::kFloat);
+  }
+  const std::size_t count = batch.x.size() / array::DTypeSize(options_.x.dtype);
+  if (!input_buffer_.defined() || input_buffer_.numel() < static_cast<std::int64_t>(count)) {
+    input_buffer_ = at::empty({static_cast<std::int64_t>(count)}, at::kFloat);
+  }
+  float* const floats = input_buffer_.data_ptr<float>();
+  trainer::ConvertToFloat(options_.x.dtype, batch.x, {floats, count});
+  return at::from_blob(floats, sizes, at::kFloat);
+}
+
+at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
+                                   bool skip_last_activation) {
+  std::vector<at::Tensor> outputs(model_.layers.size());
+  outputs[0] = input;
+  for (std::size_t i = 1; i < model_.layers.size(); ++i) {
+    if (!needed_[i]) continue;
+    const model::Layer& layer = model_.layers[i];
+    DNC_ASSERT(layer.inputs.size() == 1);  // No layer kind joins several.
+    LayerCall call;
+    call.layer = &layer;
+    call.weights = std::span(weights_).subspan(static_cast<std::size_t>(layer.first_weight),
+                                               static_cast<std::size_t>(layer.weight_count));
+    call.training = batch.kind == BatchKind::kTrain;
+    call.seed = DeriveSeed(batch.seed, i);
+    call.skip_activation = skip_last_activation && static_cast<int>(i) == model_.output_layer;
+    outputs[i] = Forward(call, outputs[static_cast<std::size_t>(layer.inputs[0])]);
+  }
+  return outputs[static_cast<std::size_t>(model_.output_layer)];
+}
+
+void TorchEngine::Step() {
+  optimizer_->BeginStep();
+  for (std::size_t i = 0; i < weights_.size(); ++i) {
+    if (!trained_[i] || !weights_[i].grad().defined()) continue;
+    // Autograd gives the gradient the layout of the weight; contiguous() copies if not.
+    const at::Tensor gradient = weights_[i].grad().contiguous();
+    const model::WeightSpec& spec = model_.weights[i];
+    optimizer_->Update(weights_[i].data_ptr<float>(), gradient.data_ptr<float>(), spec.offset,
+                       spec.count);
+    weights_[i].mutable_grad().reset();
+  }
+}
+
+Result<BatchResult> TorchEngine::Train(const Batch& batch) {
+  // One that failed in the middle may have left some.
+  for (at::Tensor& weight : weights_) weight.mutable_grad().reset();
+  DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
+  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
+  const at::Tensor loss = loss_.Value(output, targets);
+  BatchResult result;
+  result.loss = loss.item<float>();
+  if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
+  {
+    const at::NoGradGuard no_grad;
+    result.correct = loss_.CountCorrect(output, targets);
+  }
+  if (loss.requires_grad()) {
+    loss.backward();
+    Step();
+  }
+  return result;
+}
+
+Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
+  DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
+  const at::NoGradGuard no_grad;
+  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
+  BatchResult result;
+  result.loss = loss_.Value(output, targets).item<float>();
+  if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
+  result.correct = loss_.CountCorrect(output, targets);
+  return result;
+}
+
+Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor output = ForwardAll(ReadInput(batch), batch, false).contiguous();
+  const float* const values = output.data_ptr<float>();
+  outputs->insert(outputs->end(), values, values + output.numel());
+  return {};
+}
+
+Result<BatchResult> TorchEngine::Run(const Batch& batch, std::vector<float>* outputs) {
+  return Guarded([&]() -> Result<BatchResult> {
+    switch (batch.kind) {
+      case BatchKind::kTrain:
+        return Train(batch);
+      case BatchKind::kEvaluate:
+        return Evaluate(batch);
+      case BatchKind::kPredict:
+        break;
+    }
+    DNC_TRY(Predict(batch, outputs));
+    return BatchResult{};
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<trainer::Engine> MakeTorchEngine() { return std::make_unique<TorchEngine>(); }
+
+}  // namespace dnc::trainer_torch

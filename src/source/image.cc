@@ -150,8 +150,12 @@ class PngReader {
 
 struct ImageDecoder::Impl {
   explicit Impl(std::mutex* large) : large_images(large) {}
-  ~Impl() {
+  ~Impl() { DropJpegDecoder(); }
+
+  // After an error TurboJPEG may go on in the middle of the image before.
+  void DropJpegDecoder() {
     if (jpeg != nullptr) tjDestroy(jpeg);
+    jpeg = nullptr;
   }
 
   Status DecodeJpeg(ByteSpan bytes, ImageSize wanted);
@@ -191,6 +195,7 @@ Status ImageDecoder::Impl::DecodeJpeg(ByteSpan bytes, ImageSize wanted) {
   if (tjDecompressHeader3(jpeg, data, bytes.size(), &width, &height, &subsampling, &colour) != 0) {
     DNC_TRY(JudgeJpegFailure());
   }
+  if (width < 1 || height < 1) return CorruptJpeg("it holds no image");
   size = {static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height)};
   const bool is_buffered = IsBuffered(bytes);
   DNC_TRY(CheckSize(size, is_buffered ? kDecodedPixelsMax : kImagePixelsMax));
@@ -251,6 +256,7 @@ Status ImageDecoder::Decode(ByteSpan bytes, ImageSize size, std::span<std::byte>
   switch (RecogniseImage(bytes)) {
     case ImageKind::kJpeg:
       status = impl_->DecodeJpeg(bytes, size);
+      if (!status.ok()) impl_->DropJpegDecoder();
       break;
     case ImageKind::kPng:
       status = impl_->DecodePng(bytes);

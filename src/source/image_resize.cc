@@ -23,8 +23,10 @@ Status ResizeRgb(ByteSpan pixels, ImageSize size, std::span<std::byte> out, Imag
   }
   const bool shrinks = size.width >= out_size.width && size.height >= out_size.height;
   try {
-    // Threads are ours: a pool inside each of them would only be in the way.
-    cv::setNumThreads(1);
+    // Threads are ours: a pool inside each of them would only be in the way. Once
+    // only, since OpenCV crashes where two threads say it together.
+    static const bool is_single_threaded = (cv::setNumThreads(1), true);
+    DNC_ASSERT(is_single_threaded);
     cv::Mat resized = View(out.data(), out_size);
     cv::resize(View(pixels.data(), size), resized, resized.size(), 0, 0,
                shrinks ? cv::INTER_AREA : cv::INTER_LINEAR);

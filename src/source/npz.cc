@@ -38,7 +38,12 @@ std::string Join(const std::vector<std::string>& names) {
   return list;
 }
 
-Result<std::vector<NpyMember>> ReadMembers(const RandomAccessSource& source) {
+struct Members {
+  std::vector<NpyMember> arrays;
+  bool is_single = false;  // One array, and nothing else in the archive.
+};
+
+Result<Members> ReadMembers(const RandomAccessSource& source) {
   DNC_ASSIGN(const std::vector<ZipMember> all, ReadZipDirectory(source));
   std::vector<NpyMember> members;
   for (const ZipMember& zip : all) {
@@ -50,7 +55,8 @@ Result<std::vector<NpyMember>> ReadMembers(const RandomAccessSource& source) {
                                               ": a zip archive without .npy members; an npz "
                                               "written by np.savez has one for each array"};
   }
-  return members;
+  const bool is_single = all.size() == 1;
+  return Members{std::move(members), is_single};
 }
 
 // The one member whose name is in `names`, null if there is none.
@@ -71,9 +77,10 @@ Result<const NpyMember*> FindOne(const std::vector<NpyMember>& members,
   return found;
 }
 
-Result<Chosen> Choose(const std::vector<NpyMember>& members, const std::string& archive) {
+Result<Chosen> Choose(const Members& all, const std::string& archive) {
+  const std::vector<NpyMember>& members = all.arrays;
   Chosen chosen;
-  if (members.size() == 1) {
+  if (all.is_single) {
     chosen.x = &members[0];
     return chosen;
   }
@@ -115,7 +122,7 @@ const std::vector<std::string>& NpzLabelNames() {
 }
 
 Result<std::unique_ptr<SampleSource>> OpenNpz(SharedSource source, const SourceOptions& options) {
-  DNC_ASSIGN(const std::vector<NpyMember> members, ReadMembers(*source));
+  DNC_ASSIGN(const Members members, ReadMembers(*source));
   DNC_ASSIGN(const Chosen chosen, Choose(members, source->name()));
   if (chosen.y != nullptr && !options.labels_path.empty()) {
     return Error{ErrorCode::kInvalidArgument, source->name() + ": has its own labels (" +

@@ -21,6 +21,7 @@ Kind Recognise(ByteSpan start) {
   if (RecogniseArray(start) != ArrayKind::kNone) return Kind::kArray;
   const std::string_view text = AsText(start);
   if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return Kind::kNpz;
+  if (RecogniseImage(start) != ImageKind::kUnknown) return Kind::kUnknown;
   return LooksLikeCsv(start) ? Kind::kCsv : Kind::kUnknown;
 }
 

@@ -172,6 +172,11 @@ Result<std::unique_ptr<ByteStream>> OpenZipMember(SharedSource source, const Zip
       member.compressed_size > size - data_offset) {
     return Damaged(*source, member.name + " lies outside the file");
   }
+  Bytes local_name(name_bytes);
+  DNC_TRY(source->ReadAt(member.header_offset + kLocalBytes, local_name));
+  if (AsText(local_name) != member.name) {
+    return Damaged(*source, member.name + " has another name in its own header");
+  }
   DeflatedMember deflated{{data_offset, member.compressed_size}, member.size, member.crc32, name};
   if (member.method == 0) return OpenStored(std::move(source), std::move(deflated));
   return OpenDeflated(std::move(source), std::move(deflated));

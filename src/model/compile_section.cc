@@ -137,7 +137,7 @@ Status ReadLossOptions(const json& config, CompileConfig* compile) {
                    "option \"label_smoothing\" is " + ShortJson(*smoothing) + "; only 0 is");
     }
     const json* axis = options.Find("axis");
-    if (axis != nullptr && *axis != -1) {
+    if (axis != nullptr && WholeNumber(*axis) != -1) {
       options.Fail(ErrorCode::kUnsupported,
                    "option \"axis\" is " + ShortJson(*axis) + "; only -1 is supported");
     }

@@ -36,14 +36,13 @@ void ReadAxis(OptionReader* options, LayerDraft* draft) {
   const json* value = options->Find("axis");
   if (value == nullptr) return;
   const json* element = value->is_array() && value->size() == 1 ? &(*value)[0] : value;
-  const bool near_zero = element->is_number_integer() && *element >= -16 && *element <= 16;
-  const std::int64_t axis = near_zero ? element->get<std::int64_t>() : 0;
-  if (!near_zero) {
+  const std::optional<std::int64_t> axis = WholeNumber(*element);
+  if (!axis || *axis < -16 || *axis > 16) {
     options->Fail(value->is_array() ? ErrorCode::kUnsupported : ErrorCode::kInvalidArgument,
                   "option \"axis\" is " + ShortJson(*value) + "; expected one axis, such as -1");
     return;
   }
-  draft->axis = axis;
+  draft->axis = *axis;
 }
 
 }  // namespace
@@ -107,10 +106,8 @@ void ReadReshape(OptionReader* options, LayerDraft* draft) {
   bool right = value != nullptr && value->is_array() && value->size() <= 16;
   int derived_count = 0;
   for (std::size_t i = 0; right && i < value->size(); ++i) {
-    const json& axis = (*value)[i];
-    right = axis.is_number_integer() && axis <= 2147483647;
-    const std::int64_t length = right ? axis.get<std::int64_t>() : 0;
-    right = right && (length >= 1 || length == -1);
+    const std::int64_t length = WholeNumber((*value)[i]).value_or(0);
+    right = length >= 1 || length == -1;
     derived_count += length == -1 ? 1 : 0;
     draft->target_shape.push_back(length);
   }

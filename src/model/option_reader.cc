@@ -46,18 +46,6 @@ std::string Lower(std::string text) {
   return text;
 }
 
-std::optional<std::int64_t> WholeNumber(const json& value) {
-  if (value.is_number_unsigned()) {
-    const auto number = value.get<std::uint64_t>();
-    if (number > static_cast<std::uint64_t>(kIntMax)) return std::nullopt;
-    return static_cast<std::int64_t>(number);
-  }
-  if (!value.is_number_integer()) return std::nullopt;
-  const auto number = value.get<std::int64_t>();
-  if (number < -kIntMax) return std::nullopt;
-  return number;
-}
-
 // The name inside Keras's two ways of writing a dtype: "float32", or a policy.
 std::string DTypeText(const json& value) {
   if (value.is_string()) return value.get<std::string>();
@@ -69,6 +57,18 @@ std::string DTypeText(const json& value) {
 }
 
 }  // namespace
+
+std::optional<std::int64_t> WholeNumber(const json& value) {
+  if (value.is_number_unsigned()) {
+    const auto number = value.get<std::uint64_t>();
+    if (number > static_cast<std::uint64_t>(kIntMax)) return std::nullopt;
+    return static_cast<std::int64_t>(number);
+  }
+  if (!value.is_number_integer()) return std::nullopt;
+  const auto number = value.get<std::int64_t>();
+  if (number < -kIntMax) return std::nullopt;
+  return number;
+}
 
 std::string UnknownNameText(const std::string& kind, const std::string& name,
                             const std::vector<std::string>& known) {

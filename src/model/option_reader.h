@@ -77,6 +77,9 @@ class OptionReader {
   std::optional<Error> error_;
 };
 
+// A whole number below 2^31 on both sides of 0; nullopt for anything else.
+std::optional<std::int64_t> WholeNumber(const nlohmann::json& value);
+
 // A shape without its batch axis, from a "batch_input_shape" such as
 // [null, 28, 28, 1] (`has_batch`) or an "input_shape".
 // Errors: kInvalidArgument; kUnsupported, a variable axis or a fixed batch size.

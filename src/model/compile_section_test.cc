@@ -1,0 +1,168 @@
+// Compile sections, as Keras 2, Keras 3 and people write them.
+
+#include "model/test_models.h"
+#include "testing/testing.h"
+
+namespace dnc::model {
+namespace {
+
+using ::dnc::test::FailsWith;
+using ::dnc::test::Succeeds;
+using test::CompiledJson;
+using test::OneLayerJson;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+Result<Model> ParseCompiled(const std::string& compile) {
+  return ParseModel(CompiledJson(OneLayerJson("[null, 4]", "Dense", R"("units": 3)"), compile),
+                    "model.json");
+}
+
+CompileConfig Compile(const std::string& compile) {
+  Result<Model> model = ParseCompiled(compile);
+  EXPECT_THAT(model, Succeeds()) << compile;
+  return model.ok() ? model->compile : CompileConfig();
+}
+
+TEST(CompileSectionTest, ReadsTheShortForm) {
+  const CompileConfig sgd = Compile(R"({"optimizer": {"name": "SGD", "learning_rate": 0.05,
+      "momentum": 0.9, "nesterov": true}, "loss": "mse", "metrics": ["accuracy"]})");
+  EXPECT_EQ(sgd.optimizer.kind, OptimizerKind::kSgd);
+  EXPECT_DOUBLE_EQ(sgd.optimizer.learning_rate, 0.05);
+  EXPECT_DOUBLE_EQ(sgd.optimizer.momentum, 0.9);
+  EXPECT_TRUE(sgd.optimizer.nesterov);
+  EXPECT_EQ(sgd.loss, LossKind::kMeanSquaredError);
+  EXPECT_TRUE(sgd.accuracy);
+  const CompileConfig adam = Compile(R"({"optimizer": "adam", "loss": "Hinge"})");
+  EXPECT_EQ(adam.optimizer.kind, OptimizerKind::kAdam);
+  EXPECT_DOUBLE_EQ(adam.optimizer.learning_rate, 0.001);
+  EXPECT_DOUBLE_EQ(adam.optimizer.epsilon, 1e-7);
+  EXPECT_EQ(adam.loss, LossKind::kHinge);
+  EXPECT_FALSE(adam.accuracy);
+  EXPECT_DOUBLE_EQ(Compile(R"({"optimizer": "sgd", "loss": "mse"})").optimizer.learning_rate, 0.01);
+}
+
+TEST(CompileSectionTest, ReadsTheTrainingConfigOfKeras2) {
+  const CompileConfig old = Compile(R"({"metrics": ["acc"], "loss": "categorical_crossentropy",
+      "optimizer_config": {"class_name": "Adam", "config": {"beta_1": 0.8, "epsilon": 1e-08,
+      "beta_2": 0.99, "lr": 0.002, "decay": 0.0}}, "loss_weights": null,
+      "sample_weight_mode": null})");
+  EXPECT_DOUBLE_EQ(old.optimizer.learning_rate, 0.002);
+  EXPECT_DOUBLE_EQ(old.optimizer.beta_1, 0.8);
+  EXPECT_DOUBLE_EQ(old.optimizer.beta_2, 0.99);
+  EXPECT_DOUBLE_EQ(old.optimizer.epsilon, 1e-8);
+  EXPECT_TRUE(old.accuracy);
+  const CompileConfig late = Compile(R"({
+      "loss": {"class_name": "SparseCategoricalCrossentropy", "config": {"reduction": "auto",
+               "name": "sparse_categorical_crossentropy", "from_logits": true,
+               "ignore_class": null}},
+      "metrics": [[{"class_name": "MeanMetricWrapper", "config": {"name": "accuracy",
+                    "dtype": "float32", "fn": "sparse_categorical_accuracy"}}]],
+      "weighted_metrics": null, "loss_weights": null,
+      "optimizer_config": {"class_name": "Custom>SGD", "config": {"name": "SGD",
+          "weight_decay": null, "clipnorm": null, "global_clipnorm": null, "clipvalue": null,
+          "use_ema": false, "ema_momentum": 0.99, "ema_overwrite_frequency": null,
+          "jit_compile": false, "is_legacy_optimizer": false, "learning_rate": 0.01,
+          "momentum": 0.0, "nesterov": false}}})");
+  EXPECT_TRUE(late.from_logits);
+  EXPECT_TRUE(late.accuracy);
+  EXPECT_EQ(late.loss, LossKind::kSparseCategoricalCrossentropy);
+}
+
+TEST(CompileSectionTest, ReadsTheCompileConfigOfKeras3) {
+  const std::string json = R"({"class_name": "Sequential", "config": {"layers": [
+      {"class_name": "Dense", "config": {"units": 1, "input_shape": [4]}}]},
+      "compile_config": {"optimizer": {"module": "keras.optimizers", "class_name": "Adam",
+          "config": {"learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07,
+                     "amsgrad": true, "loss_scale_factor": null,
+                     "gradient_accumulation_steps": null}, "registered_name": null},
+      "loss": "binary_crossentropy", "loss_weights": null, "metrics": ["binary_accuracy"],
+      "weighted_metrics": null, "run_eagerly": false, "steps_per_execution": 1,
+      "jit_compile": true}})";
+  const Result<Model> model = ParseModel(json, "m");
+  ASSERT_THAT(model, Succeeds());
+  EXPECT_TRUE(model->compile.optimizer.amsgrad);
+  EXPECT_TRUE(model->compile.accuracy);
+  EXPECT_EQ(model->compile.loss, LossKind::kBinaryCrossentropy);
+}
+
+TEST(CompileSectionTest, WritesTheTrainingConfigThatItReadsBack) {
+  for (const char* compile :
+       {R"({"optimizer": {"name": "SGD", "learning_rate": 0.05, "momentum": 0.9}, "loss": "mse"})",
+        R"({"optimizer": {"class_name": "Adam", "beta_1": 0.85, "amsgrad": true},
+            "loss": {"class_name": "CategoricalCrossentropy", "config": {"from_logits": true}},
+            "metrics": ["accuracy"]})"}) {
+    const Result<Model> model = ParseCompiled(compile);
+    ASSERT_THAT(model, Succeeds());
+    const Model again = test::MustParse(FormatModel(*model));
+    EXPECT_EQ(again.training_config_json, model->training_config_json);
+    EXPECT_EQ(again.compile.from_logits, model->compile.from_logits);
+    EXPECT_EQ(again.compile.accuracy, model->compile.accuracy);
+    EXPECT_EQ(again.compile.optimizer.learning_rate, model->compile.optimizer.learning_rate);
+    EXPECT_EQ(again.compile.optimizer.beta_1, model->compile.optimizer.beta_1);
+    EXPECT_EQ(again.compile.optimizer.amsgrad, model->compile.optimizer.amsgrad);
+  }
+}
+
+TEST(CompileSectionTest, RefusesWhatIsUnknownByName) {
+  struct Case {
+    const char* compile;
+    const char* named;
+  };
+  for (const Case& wrong : {
+           Case{R"({"optimizer": "rmsprop", "loss": "mse"})", "optimizer \"rmsprop\""},
+           Case{R"({"optimizer": "adan", "loss": "mse"})", "did you mean \"Adam\""},
+           Case{R"({"optimizer": "sgd", "loss": "my_loss"})", "loss \"my_loss\""},
+           Case{R"({"optimizer": "sgd", "loss": "mse", "metrics": ["auc"]})", "metric \"auc\""},
+           Case{R"({"optimizer": "sgd", "loss": "categorical_crossentropy",
+                    "metrics": ["sparse_categorical_accuracy"]})",
+                "sparse_categorical_accuracy"},
+           Case{R"({"optimizer": "sgd", "los": "mse"})", "did you mean \"loss\""},
+           Case{R"({"optimizer": {"name": "SGD", "momentun": 1}, "loss": "mse"})",
+                "did you mean \"momentum\""},
+           Case{R"({"optimizer": {"name": "SGD", "clipnorm": 1.0}, "loss": "mse"})", "clipnorm"},
+           Case{R"({"optimizer": {"name": "SGD", "decay": 1e-6}, "loss": "mse"})", "decay"},
+           Case{R"({"optimizer": {"name": "SGD", "use_ema": true}, "loss": "mse"})", "use_ema"},
+           Case{R"({"optimizer": {"name": "SGD", "learning_rate": {"class_name":
+                    "ExponentialDecay", "config": {}}}, "loss": "mse"})",
+                "ExponentialDecay"},
+           Case{R"({"optimizer": "sgd", "loss": "mse", "loss_weights": [2.0]})", "loss_weights"},
+           Case{R"({"optimizer": "sgd", "loss": {"class_name": "CategoricalCrossentropy",
+                    "config": {"label_smoothing": 0.1}}})",
+                "label_smoothing"},
+           Case{R"({"optimizer": "sgd", "loss": {"class_name": "MeanSquaredError",
+                    "config": {"reduction": "sum"}}})",
+                "reduction"},
+       }) {
+    EXPECT_THAT(ParseCompiled(wrong.compile),
+                FailsWith(ErrorCode::kUnsupported, HasSubstr(wrong.named)))
+        << wrong.compile;
+  }
+}
+
+TEST(CompileSectionTest, RefusesWhatIsMissingOrWrong) {
+  struct Case {
+    const char* compile;
+    const char* message;
+  };
+  for (const Case& wrong : {
+           Case{R"({"loss": "mse"})", "optimizer is missing"},
+           Case{R"({"optimizer": "sgd"})", "loss is missing"},
+           Case{R"({"optimizer": "sgd", "loss": null})", "loss is missing"},
+           Case{R"({"optimizer": 3, "loss": "mse"})", "the optimizer is 3"},
+           Case{R"({"optimizer": "sgd", "loss": 3})", "the loss is 3"},
+           Case{R"({"optimizer": "sgd", "loss": "mse", "metrics": [3]})", "a metric is 3"},
+           Case{R"({"optimizer": {"name": "SGD", "learning_rate": -1}, "loss": "mse"})",
+                "learning_rate"},
+           Case{R"({"optimizer": {"name": "SGD", "lr": 1, "learning_rate": 1}, "loss": "mse"})",
+                "both"},
+           Case{R"(5)", "compile: is 5"},
+       }) {
+    EXPECT_THAT(ParseCompiled(wrong.compile),
+                FailsWith(ErrorCode::kInvalidArgument, HasSubstr(wrong.message)))
+        << wrong.compile;
+  }
+}
+
+}  // namespace
+}  // namespace dnc::model

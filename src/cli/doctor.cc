@@ -137,7 +137,8 @@ void FindTrainer(Report* report) {
     return;
   }
   report->trainer = *trainer;
-  report->libraries = nlohmann::json::parse(OutputOf(*trainer, "--doctor"), nullptr, false);
+  report->libraries = nlohmann::json::parse(
+      OutputOf(*trainer, "--doctor --threads " + std::to_string(report->cores)), nullptr, false);
   if (!report->libraries.is_object()) {
     report->libraries = nlohmann::json::object();
     report->advice.push_back(*trainer + " does not run; `" + *trainer + " --doctor` says why");

@@ -15,6 +15,7 @@
 #include "trainer/serve.h"
 #include "trainer_torch/benchmark.h"
 #include "trainer_torch/box.h"
+#include "trainer_torch/doctor.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/torch_engine.h"
 
@@ -30,6 +31,8 @@ usage:
   dnc-trainer --benchmark cnn|demo|mlp [--threads N] [--batch N] [--seconds S]
       Training speed of this machine on data in memory, as JSON lines: by a plain
       libtorch loop, and by dnc-trainer's own engine.
+  dnc-trainer --doctor [--threads N]
+      The libraries in use and the speed of their matrix products, as JSON.
   dnc-trainer --self-test-box [--threads N]
       Enters the box in which strangers' models are trained, tries to get out of it,
       trains within it, and says what was denied. Exit code 0: all was.
@@ -76,7 +79,7 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
     } else if (word == "--seconds") {
       DNC_ASSIGN(arguments.benchmark.seconds, ParseNumber(word, words[++i].c_str(), 0, 3600));
     } else if (word == "--version" || word == "--help" || word == "--serve" ||
-               word == "--self-test-box" || word == "--benchmark") {
+               word == "--self-test-box" || word == "--doctor" || word == "--benchmark") {
       arguments.command = word;
       if (word == "--benchmark") arguments.benchmark.name = words[++i];
     } else {
@@ -133,6 +136,7 @@ Status SelfTestBox(int threads) {
 Status Run(const Arguments& arguments) {
   if (arguments.command == "--serve") return Serve();
   if (arguments.command == "--self-test-box") return SelfTestBox(arguments.benchmark.threads);
+  if (arguments.command == "--doctor") return PrintDoctor(arguments.benchmark.threads);
   if (arguments.command == "--benchmark") return RunBenchmark(arguments.benchmark);
   if (arguments.command == "--version") {
     ::printf("dnc-trainer %s\n", DNC_VERSION);

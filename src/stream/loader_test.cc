@@ -139,18 +139,18 @@ TEST(LoaderTest, ResumesAtAnySample) {
 }
 
 TEST(LoaderTest, StaysWithinItsBudgetAndUsesWhatItIsGiven) {
-  const auto dataset = MakeDataset({{6000, 100}, {6000, 100}, {1500, 100}}, {700});
-  const Plan plan = MakePlan(dataset->manifest, {.seed = 1, .window_samples = 1000});
+  const auto dataset = MakeDataset({{3000, 100}, {3000, 100}, {750, 100}}, {700});
+  const Plan plan = MakePlan(dataset->manifest, {.seed = 1, .window_samples = 500});
   const std::uint64_t needed = MemoryNeeded(plan);
   std::uint64_t fetched_least = UINT64_MAX;
-  for (const std::uint64_t spare : {0u, 3u << 20, 30u << 20}) {
+  for (const std::uint64_t spare : {0u, 2u << 20, 30u << 20}) {
     LoaderOptions options;
     options.memory_bytes = needed + spare;
     auto loader = Loader::Open(plan, &dataset->store, options);
     ASSERT_THAT(loader, test::Succeeds());
     ASSERT_THAT(Drain(loader->get(), dataset->manifest, 256), test::Succeeds());
     const LoaderStatistics statistics = (*loader)->statistics();
-    EXPECT_EQ(statistics.samples, 13500u);
+    EXPECT_EQ(statistics.samples, 6750u);
     EXPECT_LE(statistics.memory_peak_bytes, options.memory_bytes);
     // The bound is not far above what is used.
     EXPECT_GT(statistics.memory_peak_bytes, needed * 9 / 10);

@@ -203,6 +203,7 @@ struct Agent::Turn {
   }
 
   void Leave(Status status) {
+    ReportLoss();
     a.view_.state = State::kExited;
     DropLease();
     a.work_call_.reset();

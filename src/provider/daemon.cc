@@ -25,8 +25,6 @@ constexpr int kCoresMax = 1024;
 constexpr std::uint64_t kDaemonShareBytes = 96u << 20;
 constexpr std::uint64_t kMemoryBytesMin = kDaemonShareBytes + kTrainerBytes;
 constexpr Duration kProgressEvery = Duration::Milliseconds(200);
-// A long poll is shown as waiting only when it does not bring work at once.
-constexpr Duration kWaitingShownAfter = Duration::Seconds(1);
 
 // A shard is asked for again: only shown, the agent knows nothing of it.
 struct ObjectRetry {
@@ -166,7 +164,9 @@ void Provider::Impl::EndWork() {
 }
 
 void Provider::Impl::Do(const agent::RequestLease&) {
-  if (!waiting_shown) show_waiting_at = MonotonicNow() + kWaitingShownAfter;
+  if (!waiting_shown && show_waiting_at == Instant::Never()) {
+    show_waiting_at = MonotonicNow() + parts.waiting_shown_after;
+  }
   work.Post([this] {
     Result<std::optional<proto::LeaseGrant>> grant = calls->RequestLease(parts.lease_wait);
     if (!grant.ok()) return Send(agent::CallFailed{agent::Call::kRequestLease, grant.error()});

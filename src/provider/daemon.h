@@ -84,8 +84,11 @@ struct ProviderParts {
   std::function<Result<std::unique_ptr<ServerCalls>>(const ServerCallsOptions&)> make_calls;
   TrainerFactory make_trainer;
   agent::AgentOptions agent;
-  Duration lease_wait = Duration::Seconds(25);     // Of one long poll.
-  Duration abort_patience = Duration::Seconds(2);  // Until a lost task's trainer is killed.
+  // Of one long poll, and after how much waiting the owner is told.
+  Duration lease_wait = Duration::Seconds(25);
+  Duration waiting_shown_after = Duration::Seconds(1);
+  // Until the trainer of a lost task is killed, if the task does not end.
+  Duration abort_patience = Duration::Seconds(2);
 };
 
 class Provider {

@@ -11,7 +11,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
-using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -147,7 +146,9 @@ TEST(ProviderTest, TellsItsOwnerWhatItDoes) {
 
 TEST(ProviderTest, SaysThatItWaitsForWork) {
   ScriptedGrid grid({.epochs = 0});
-  Running provider(&grid);
+  Running provider(&grid, [](ProviderOptions*, ProviderParts* parts) {
+    parts->waiting_shown_after = Duration::Milliseconds(120);  // Some polls later.
+  });
   provider.Start();
   EXPECT_TRUE(grid.WaitUntil([&] { return provider.Says("waiting"); }));
   EXPECT_THAT(provider.Stop(), test::Succeeds());
@@ -280,7 +281,6 @@ TEST(ProviderTest, ATrainerThatDoesNotEndALostTaskIsKilled) {
   Running provider(&grid, [](ProviderOptions*, ProviderParts* parts) {
     parts->abort_patience = Duration::Milliseconds(10);
   });
-  std::atomic<int> trainers{0};
   provider.hooks.on_submit = [&, hook = holder.Hook()](const std::atomic<bool>& stopped) {
     return provider.hooks.started == 1 ? hook(stopped) : Status();
   };

@@ -173,6 +173,7 @@ ScriptedGrid::ScriptedGrid(const GridOptions& options) : options_(options) {
   work_.fit.batch_size = 8;
   work_.fit.seed = 11;
   work_.fit.epochs = options.epochs;
+  if (options.validation_samples == 0) work_.fit.validation_split.clear();
   work_.grid.total_tasks = options.total_tasks;
   work_.grid.task_size = options.task_size;
   const auto model = model::ParseModel(kModelJson, "line");

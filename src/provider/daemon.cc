@@ -20,6 +20,10 @@
 namespace dnc::provider {
 namespace {
 
+using trainer::ProcessTrainer;
+using trainer::ProcessTrainerOptions;
+using trainer::Trainer;
+
 constexpr int kCoresMax = 1024;
 // The trainer's data may take what is left beside the daemon's own share.
 constexpr std::uint64_t kDaemonShareBytes = 96u << 20;
@@ -75,13 +79,11 @@ Status CheckOptions(const ProviderOptions& options) {
   return {};
 }
 
-Result<std::unique_ptr<trainer::Trainer>> StartTrainer(
-    const trainer::ProcessTrainerOptions& options, int nice) {
-  DNC_ASSIGN(std::unique_ptr<trainer::ProcessTrainer> started,
-             trainer::ProcessTrainer::Start(options));
+Result<std::unique_ptr<Trainer>> StartTrainer(const ProcessTrainerOptions& options, int nice) {
+  DNC_ASSIGN(std::unique_ptr<ProcessTrainer> started, ProcessTrainer::Start(options));
   // Threads that it makes later inherit this. If it fails, training merely competes.
   if (nice > 0) ::setpriority(PRIO_PROCESS, static_cast<id_t>(started->pid()), nice);
-  return std::unique_ptr<trainer::Trainer>(std::move(started));
+  return std::unique_ptr<Trainer>(std::move(started));
 }
 
 }  // namespace
@@ -341,7 +343,7 @@ Provider::~Provider() = default;
 Result<std::unique_ptr<Provider>> Provider::Create(const ProviderOptions& options,
                                                    ProviderObserver* observer) {
   DNC_TRY(CheckOptions(options));
-  trainer::ProcessTrainerOptions trainer_options;
+  ProcessTrainerOptions trainer_options;
   trainer_options.threads = options.cores;
   trainer_options.memory_bytes_max = options.memory_bytes - kDaemonShareBytes;
   trainer_options.boxed = options.boxed;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -34,18 +35,24 @@ class Decoder {
   // encoding; kInvalidArgument, another count than `expected_count`, both named.
   static Result<Decoder> Open(ByteSpan bytes, std::uint64_t expected_count);
 
+  ~Decoder();
+  Decoder(Decoder&&) noexcept;
+  Decoder& operator=(Decoder&&) noexcept;
+
   // The next chunk's values, valid until the next call; empty at the end.
-  // Errors: kCorrupt, a bad checksum or layout.
+  // Errors: kCorrupt, a bad checksum or layout; then the decoder must be abandoned.
   Result<std::span<const float>> Next();
 
  private:
-  Decoder(ByteSpan rest, std::uint64_t remaining_values)
-      : rest_(rest), remaining_values_(remaining_values) {}
+  friend Result<std::vector<float>> Decode(ByteSpan bytes, std::uint64_t expected_count);
+  struct Impl;  // Keeps zstd out of this header.
+  Decoder(ByteSpan rest, std::uint64_t remaining_values);
+  // Decodes the next chunk, which must have out.size() values, not zero.
+  Status DecodeNext(std::span<float> out);
 
   ByteSpan rest_;
   std::uint64_t remaining_values_;
-  std::vector<float> values_;
-  Bytes scratch_;
+  std::unique_ptr<Impl> impl_;
 };
 
 // All values at once. Errors: those of Decoder.

@@ -1,0 +1,244 @@
+// Streaming against its limit, on one core: an epoch through the loader (leaves
+// verified, blocks decoded, samples shuffled and gathered into batches) and zstd
+// alone over the same chunks, already in memory.
+//
+//   stream_bench MANIFEST [MEMORY_BYTES [WINDOW_SAMPLES [SPLIT]]]
+//
+// Prints one line of JSON. Times are processor times of the whole process, all
+// threads, so that other work on the machine counts for neither side; medians of
+// three runs. The window is the
+// largest for the memory unless it is given (0: the same).
+
+#include <sched.h>
+#include <time.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "divide/manifest_file.h"
+#include "shard/shard_format.h"
+#include "shard/shard_reader.h"
+#include "stream/loader.h"
+
+namespace dnc {
+namespace {
+
+constexpr std::uint64_t kBatch = 256;
+constexpr int kRuns = 3;
+
+struct Arguments {
+  std::string manifest;
+  std::uint64_t memory_bytes = 64u << 20;
+  std::uint64_t window_samples = 0;
+  std::string split = "train";
+};
+
+// This thread, and those that it starts, on one core: two threads then share what
+// one has.
+Status PinToOneCore() {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+    return Error{ErrorCode::kIo, "sched_getaffinity failed"};
+  }
+  int last = -1;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed)) last = cpu;
+  }
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(last, &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) {
+    return Error{ErrorCode::kIo, "sched_setaffinity failed"};
+  }
+  return {};
+}
+
+// A field of /proc/self/status in bytes: VmRSS, VmHWM.
+std::uint64_t MemoryField(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name + ":")) {
+      return std::strtoull(line.c_str() + name.size() + 1, nullptr, 10) << 10;
+    }
+  }
+  return 0;
+}
+
+// Processor time of all threads so far.
+double ProcessorSeconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+struct StreamFigures {
+  double seconds = 0;
+  double wall_seconds = 0;
+  stream::LoaderStatistics statistics;
+  std::uint64_t window_samples = 0;
+  std::uint64_t resident_growth_bytes = 0;
+};
+
+Result<StreamFigures> MeasureLoader(const shard::Manifest& manifest,
+                                    const store::ObjectStore& store, const Arguments& arguments) {
+  stream::PlanOptions options;
+  options.split = arguments.split;
+  options.window_samples = arguments.window_samples;
+  if (options.window_samples == 0) {
+    DNC_ASSIGN(options.window_samples,
+               stream::WindowForMemory(manifest, arguments.split, arguments.memory_bytes));
+  }
+  std::vector<Bytes> batches;
+  std::vector<std::byte*> destinations;
+  for (const array::ColumnSpec& column : manifest.columns) {
+    destinations.push_back(batches.emplace_back(kBatch * column.sample_bytes()).data());
+  }
+  StreamFigures figures;
+  figures.window_samples = options.window_samples;
+  // The peak so far is forgotten; what follows is the loader's.
+  std::ofstream("/proc/self/clear_refs") << "5";
+  const std::uint64_t before = MemoryField("VmRSS");
+  std::vector<double> seconds;
+  std::vector<double> wall_seconds;
+  for (int run = 0; run < kRuns; ++run) {
+    options.epoch = static_cast<std::uint64_t>(run);
+    const double begin = ProcessorSeconds();
+    const Instant wall_begin = MonotonicNow();
+    DNC_ASSIGN(stream::Plan plan, stream::Plan::Create(&manifest, options));
+    DNC_ASSIGN(const auto loader, stream::Loader::Open(std::move(plan), &store,
+                                                       {.memory_bytes = arguments.memory_bytes}));
+    for (;;) {
+      DNC_ASSIGN(const std::uint64_t count, loader->Next(kBatch, destinations));
+      if (count == 0) break;
+    }
+    seconds.push_back(ProcessorSeconds() - begin);
+    wall_seconds.push_back((MonotonicNow() - wall_begin).seconds());
+    figures.statistics = loader->statistics();
+  }
+  figures.seconds = Median(seconds);
+  figures.wall_seconds = Median(wall_seconds);
+  figures.resident_growth_bytes = MemoryField("VmHWM") - before;
+  return figures;
+}
+
+struct StoredChunk {
+  Bytes bytes;
+  std::size_t raw_bytes = 0;
+  bool compressed = false;
+};
+
+// The chunks of a shard as they are stored, by docs/formats/shard.md.
+Status ReadChunks(const RandomAccessSource& source, std::vector<StoredChunk>* chunks) {
+  DNC_ASSIGN(const shard::ShardReader reader, shard::ShardReader::Open(&source));
+  const shard::ShardSummary& summary = reader.summary();
+  const std::size_t entries_bytes =
+      summary.block_count *
+      (shard::kBlockEntryBytes + summary.columns.size() * shard::kChunkEntryBytes);
+  Bytes entries(entries_bytes);
+  DNC_TRY(source.ReadAt(source.size() - shard::kFooterBytes - entries_bytes, entries));
+  ByteReader index(entries);
+  for (std::uint32_t b = 0; b < summary.block_count; ++b) {
+    std::uint64_t offset = index.Get<std::uint64_t>();
+    const auto samples = index.Get<std::uint32_t>();
+    for (const array::ColumnSpec& column : summary.columns) {
+      StoredChunk chunk;
+      chunk.bytes.resize(index.Get<std::uint32_t>());
+      index.Get<std::uint8_t>();  // Filter.
+      chunk.compressed = index.Get<std::uint8_t>() == static_cast<int>(shard::Codec::kZstd);
+      index.Get<std::uint64_t>();  // Checksum.
+      chunk.raw_bytes = samples * column.sample_bytes();
+      DNC_TRY(source.ReadAt(offset, chunk.bytes));
+      offset += chunk.bytes.size();
+      chunks->push_back(std::move(chunk));
+    }
+  }
+  return {};
+}
+
+Result<double> MeasureZstd(const shard::Manifest& manifest, const store::ObjectStore& store,
+                           const std::string& split) {
+  std::vector<StoredChunk> chunks;
+  std::size_t raw_bytes_max = 0;
+  for (const shard::ShardInfo& info : manifest.shards) {
+    if (info.split != split) continue;
+    DNC_ASSIGN(const auto source, store::OpenObject(&store, info.cid));
+    DNC_TRY(ReadChunks(*source, &chunks));
+  }
+  for (const StoredChunk& chunk : chunks) raw_bytes_max = std::max(raw_bytes_max, chunk.raw_bytes);
+  Bytes out(raw_bytes_max);
+  ZSTD_DCtx* context = ZSTD_createDCtx();
+  std::vector<double> seconds;
+  for (int run = 0; run < kRuns; ++run) {
+    const double begin = ProcessorSeconds();
+    for (const StoredChunk& chunk : chunks) {
+      if (!chunk.compressed) {
+        std::memcpy(out.data(), chunk.bytes.data(), chunk.raw_bytes);
+      } else if (ZSTD_decompressDCtx(context, out.data(), out.size(), chunk.bytes.data(),
+                                     chunk.bytes.size()) != chunk.raw_bytes) {
+        ZSTD_freeDCtx(context);
+        return Error{ErrorCode::kCorrupt, "a chunk does not give its raw size"};
+      }
+    }
+    seconds.push_back(ProcessorSeconds() - begin);
+  }
+  ZSTD_freeDCtx(context);
+  return Median(seconds);
+}
+
+Status Run(const Arguments& arguments) {
+  DNC_TRY(PinToOneCore());
+  DNC_ASSIGN(const shard::Manifest manifest, divide::LoadManifest(arguments.manifest));
+  DNC_ASSIGN(const auto store, divide::OpenManifestStore(arguments.manifest));
+  // First, so that its memory is fresh.
+  DNC_ASSIGN(const StreamFigures loader, MeasureLoader(manifest, *store, arguments));
+  DNC_ASSIGN(const double zstd_seconds, MeasureZstd(manifest, *store, arguments.split));
+  const auto samples = static_cast<double>(loader.statistics.samples);
+  std::printf(
+      "{\"samples\": %.0f, \"raw_bytes\": %.0f, \"loader_seconds\": %.6f, "
+      "\"zstd_seconds\": %.6f, \"wall_seconds\": %.6f, \"samples_per_second\": %.0f, \"ratio\": "
+      "%.4f, "
+      "\"window_samples\": %llu, \"budget_bytes\": %llu, \"held_peak_bytes\": %llu, "
+      "\"resident_growth_bytes\": %llu, \"fetched_bytes\": %llu}\n",
+      samples, samples * static_cast<double>(array::SampleBytes(manifest.columns)), loader.seconds,
+      zstd_seconds, loader.wall_seconds, samples / loader.seconds, zstd_seconds / loader.seconds,
+      static_cast<unsigned long long>(loader.window_samples),
+      static_cast<unsigned long long>(arguments.memory_bytes),
+      static_cast<unsigned long long>(loader.statistics.memory_peak_bytes),
+      static_cast<unsigned long long>(loader.resident_growth_bytes),
+      static_cast<unsigned long long>(loader.statistics.fetched_bytes));
+  return {};
+}
+
+}  // namespace
+}  // namespace dnc
+
+int main(int argc, char** argv) {
+  if (argc < 2 || argc > 5) {
+    std::fprintf(stderr, "stream_bench MANIFEST [MEMORY_BYTES [WINDOW_SAMPLES [SPLIT]]]\n");
+    return 2;
+  }
+  dnc::Arguments arguments;
+  arguments.manifest = argv[1];
+  if (argc > 2) arguments.memory_bytes = std::strtoull(argv[2], nullptr, 10);
+  if (argc > 3) arguments.window_samples = std::strtoull(argv[3], nullptr, 10);
+  if (argc > 4) arguments.split = argv[4];
+  const dnc::Status status = dnc::Run(arguments);
+  if (!status.ok()) {
+    std::fprintf(stderr, "stream_bench: %s\n", status.error().message.c_str());
+    return dnc::ExitCode(status.error().code);
+  }
+  return 0;
+}

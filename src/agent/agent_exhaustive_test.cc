@@ -254,7 +254,7 @@ std::size_t Search(const Daemon& daemon, int depth) {
 }
 
 TEST(AgentExhaustiveTest, EndsAndHealsFromEveryStateNearTheStart) {
-  EXPECT_GT(Search(Daemon(AgentOptions{}), 6), 10'000u);
+  EXPECT_GT(Search(Daemon(AgentOptions{}), 7), 50'000u);
 }
 
 TEST(AgentExhaustiveTest, EndsAndHealsFromEveryStateNearATraining) {
@@ -262,7 +262,7 @@ TEST(AgentExhaustiveTest, EndsAndHealsFromEveryStateNearATraining) {
   for (int i = 0; i < 3; ++i) daemon.Apply(daemon.Answers().front());
   ASSERT_EQ(daemon.state(), State::kTraining);
   daemon.Apply(TimePassed{});  // A renewal is in flight.
-  EXPECT_GT(Search(daemon, 5), 10'000u);
+  EXPECT_GT(Search(daemon, 6), 50'000u);
 }
 
 TEST(AgentExhaustiveTest, KeepsItsContractThroughLongRunsOfFaults) {

@@ -43,9 +43,6 @@ struct ServerOptions {
   // See sched/scheduler.h.
   Duration lease_silence_max = Duration::Seconds(15);
   Duration failure_backoff = Duration::Seconds(1);
-  // After a start no lease expires for this long, so that providers which worked on
-  // while the server was away can report.
-  Duration recovery_grace = Duration::Seconds(5);
   std::uint32_t snapshot_every_events = 2000;
 };
 

@@ -19,7 +19,8 @@ target_include_directories(dnc_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(dnc_flags INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Werror
   -Wno-missing-field-initializers  # Designated initializers leave out what has a default.
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # GCC 12 sees it in reads of a std::string's own buffer.
+  # GCC 12 sees it in reads of a std::string's own buffer.
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 target_compile_definitions(dnc_flags INTERFACE DNC_VERSION="${PROJECT_VERSION}")
 
 # dnc_room(NAME [LIBS lib...] [EXCLUDE file...]): LIBS are linked privately.

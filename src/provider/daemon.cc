@@ -26,8 +26,7 @@ using trainer::Trainer;
 
 constexpr int kCoresMax = 1024;
 // The trainer's data may take what is left beside the daemon's own share.
-constexpr std::uint64_t kDaemonShareBytes = 96u << 20;
-constexpr std::uint64_t kMemoryBytesMin = kDaemonShareBytes + kTrainerBytes;
+constexpr std::uint64_t kDaemonShareBytes = kDaemonBytes + kLoaderBytesMax;
 constexpr Duration kProgressEvery = Duration::Milliseconds(200);
 
 // A shard is asked for again: only shown, the agent knows nothing of it.
@@ -62,12 +61,13 @@ Status CheckOptions(const ProviderOptions& options) {
                                                   ", but 1 to " + std::to_string(kCoresMax) +
                                                   " can be lent"};
   }
-  if (options.memory_bytes < kMemoryBytesMin) {
+  const std::uint64_t memory_bytes_min = ProgramsBytes(options.cores) + kLoaderBytesMax;
+  if (options.memory_bytes < memory_bytes_min) {
     return Error{ErrorCode::kInvalidArgument,
                  "memory: " + FormatByteCount(options.memory_bytes) + ", but at least " +
-                     FormatByteCount(kMemoryBytesMin) + " are needed (trainer " +
-                     FormatByteCount(kTrainerBytes) + ", daemon " +
-                     FormatByteCount(kDaemonShareBytes) + ")"};
+                     FormatByteCount(memory_bytes_min) + " are needed (daemon " +
+                     FormatByteCount(kDaemonShareBytes) + ", trainer " +
+                     FormatByteCount(memory_bytes_min - kDaemonShareBytes) + ")"};
   }
   if (options.disk_bytes > 0 && options.work_folder.empty()) {
     return Error{ErrorCode::kInvalidArgument, "disk: no folder was named to keep shards in"};
@@ -383,7 +383,7 @@ Result<std::unique_ptr<Provider>> Provider::Create(const ProviderOptions& option
   };
   DNC_ASSIGN(impl->calls, impl->parts.make_calls(calls));
   impl->runner = std::make_unique<TaskRunner>(
-      TaskRunnerOptions{options.cores, options.memory_bytes, impl->work.cancelled()},
+      TaskRunnerOptions{{options.cores, options.memory_bytes}, impl->work.cancelled()},
       impl->calls.get(), impl->cache.get(), impl->parts.make_trainer);
   return std::unique_ptr<Provider>(new Provider(std::move(impl)));
 }

@@ -439,7 +439,7 @@ TEST(ProviderTest, RefusesLimitsOutOfRange) {
               test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("cores: 0")));
   EXPECT_THAT(create([](ProviderOptions* o) { o->memory_bytes = 100 << 20; }),
               test::FailsWith(ErrorCode::kInvalidArgument,
-                              AllOf(HasSubstr("100 MiB"), HasSubstr("at least 416 MiB"))));
+                              AllOf(HasSubstr("100 MiB"), HasSubstr("at least 356 MiB"))));
   EXPECT_THAT(create([](ProviderOptions* o) { o->disk_bytes = 1; }),
               test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("folder")));
   EXPECT_THAT(create([](ProviderOptions* o) { o->trainer_nice = 20; }),

@@ -68,8 +68,7 @@ Status CheckMemory(const Project& project, std::uint64_t memory_bytes) {
   if (need.Total() <= memory_bytes) return {};
   return Error{ErrorCode::kTooLarge,
                "project \"" + project.name + "\" needs about " + FormatByteCount(need.Total()) +
-                   " of memory (programs " + FormatByteCount(kDaemonBytes + kTrainerBytes) +
-                   ", weights " +
+                   " of memory (programs " + FormatByteCount(need.programs_bytes) + ", weights " +
                    FormatByteCount(SaturatingAdd(need.weights_bytes, need.trainer_model_bytes)) +
                    ", batches of " + std::to_string(project.fit.batch_size) + " samples " +
                    FormatByteCount(need.trainer_batch_bytes) + ", data read ahead " +
@@ -80,7 +79,7 @@ Status CheckMemory(const Project& project, std::uint64_t memory_bytes) {
 }  // namespace
 
 std::uint64_t MemoryNeed::Total() const {
-  std::uint64_t total = kDaemonBytes + kTrainerBytes;
+  std::uint64_t total = programs_bytes;
   for (const std::uint64_t part :
        {weights_bytes, loader_bytes, trainer_model_bytes, trainer_batch_bytes}) {
     total = SaturatingAdd(total, part);
@@ -129,17 +128,22 @@ Result<std::uint64_t> LoaderBytes(const stream::Plan& plan, std::uint64_t memory
   return std::max(needed, std::min(memory_bytes / 4, kLoaderBytesMax));
 }
 
-Result<Project> ParseProject(const proto::ProjectWork& work, std::uint64_t memory_bytes) {
+std::uint64_t ProgramsBytes(int cores) {
+  return kDaemonBytes + kTrainerBytes + kTrainerThreadBytes * static_cast<std::uint64_t>(cores);
+}
+
+Result<Project> ParseProject(const proto::ProjectWork& work, const OwnerLimits& limits) {
+  const std::uint64_t memory_bytes = limits.memory_bytes;
   Project project;
   project.id = work.project_id;
   project.name = work.name;
   project.fit = work.fit;
   const std::string label = "project \"" + work.name + "\"";
   DNC_ASSIGN(project.model, model::ParseModel(work.model_json, label + ", model"));
-  shard::ManifestLimits limits;
-  limits.bytes_max = std::min(limits.bytes_max, memory_bytes / 8);
+  shard::ManifestLimits manifest_limits;
+  manifest_limits.bytes_max = std::min(manifest_limits.bytes_max, memory_bytes / 8);
   DNC_ASSIGN(project.manifest,
-             shard::ParseManifest(work.manifest_json, label + ", manifest", limits));
+             shard::ParseManifest(work.manifest_json, label + ", manifest", manifest_limits));
   if (!project.model.has_compile) {
     return Error{ErrorCode::kCorrupt, label + ": its model has no compile section"};
   }
@@ -160,6 +164,7 @@ Result<Project> ParseProject(const proto::ProjectWork& work, std::uint64_t memor
                           ClassCount(project.manifest, project.fit.train_split, project.y_column)));
 
   const std::uint64_t weights = project.model.weight_count;
+  project.memory.programs_bytes = ProgramsBytes(limits.cores);
   project.memory.weights_bytes = 2 * sizeof(float) * weights + update::EncodedBytesMax(weights);
   // Weights, gradients, two slots of the optimizer, and one copy on its way.
   project.memory.trainer_model_bytes = 5 * sizeof(float) * weights;

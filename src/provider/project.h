@@ -18,20 +18,30 @@
 namespace dnc::provider {
 
 // What the daemon itself takes, without data and weights: program, buffers, threads.
-inline constexpr std::uint64_t kDaemonBytes = 32u << 20;
-// What a trainer takes before it has a model: libtorch and its threads.
-inline constexpr std::uint64_t kTrainerBytes = 320u << 20;
+inline constexpr std::uint64_t kDaemonBytes = 48u << 20;
+// What a trainer takes before it has a model (measured: 165 MiB, libtorch and one
+// thread), and for each thread (measured: 18 MB).
+inline constexpr std::uint64_t kTrainerBytes = 240u << 20;
+inline constexpr std::uint64_t kTrainerThreadBytes = 20u << 20;
 // Most that the loader takes, unless the project's blocks need more.
 inline constexpr std::uint64_t kLoaderBytesMax = 48u << 20;
 
-// Memory for a project, each part an estimate from above.
+// What the owner lends.
+struct OwnerLimits {
+  int cores = 1;
+  std::uint64_t memory_bytes = std::uint64_t{2} << 30;
+};
+
+// Memory for a project, each part an estimate from above. The trainer's sum is 1.3 to
+// 1.6 times what convolutional networks were measured to take.
 struct MemoryNeed {
-  std::uint64_t weights_bytes = 0;  // Before, after and on the wire, in the daemon.
+  std::uint64_t programs_bytes = 0;  // Daemon and trainer, before there is a project.
+  std::uint64_t weights_bytes = 0;   // Before, after and on the wire, in the daemon.
   std::uint64_t loader_bytes = 0;
   std::uint64_t trainer_model_bytes = 0;  // Weights, gradients, optimizer.
   std::uint64_t trainer_batch_bytes = 0;  // Batches and what layers keep of them.
 
-  std::uint64_t Total() const;  // With kDaemonBytes and kTrainerBytes; saturates.
+  std::uint64_t Total() const;  // Saturates.
 };
 
 struct Project {
@@ -47,11 +57,14 @@ struct Project {
   trainer::TrainerOptions TrainerOptionsFor(int threads) const;
 };
 
-// Checks everything that came, and that it fits into `memory_bytes`.
+// Checks everything that came, and that it fits into what is lent.
 // Errors: those of ParseModel, ParseManifest and CheckColumns; kCorrupt, parts that
 // do not fit each other; kTooLarge, more memory is needed than is lent, with the
 // arithmetic. Never kNotFound.
-Result<Project> ParseProject(const proto::ProjectWork& work, std::uint64_t memory_bytes);
+Result<Project> ParseProject(const proto::ProjectWork& work, const OwnerLimits& limits);
+
+// Of daemon and trainer, before there is a project.
+std::uint64_t ProgramsBytes(int cores);
 
 // The plan of a range of a split: shuffled by the epoch for training, as it lies for
 // evaluation. `project` must outlive it.

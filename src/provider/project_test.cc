@@ -16,7 +16,7 @@ constexpr std::uint64_t kMemory = std::uint64_t{1} << 30;
 // What a server might send, with one thing wrong.
 class ProjectTest : public ::testing::Test {
  protected:
-  Result<Project> Parse() { return ParseProject(work_, kMemory); }
+  Result<Project> Parse() { return ParseProject(work_, {1, kMemory}); }
   void Replace(std::string* text, const std::string& from, const std::string& to) {
     const auto at = text->find(from);
     ASSERT_NE(at, std::string::npos);
@@ -74,10 +74,10 @@ TEST_F(ProjectTest, RefusesASplitThatTheDataDoNotHave) {
 }
 
 TEST_F(ProjectTest, RefusesAProjectThatNeedsMoreMemoryThanIsLentAndShowsTheArithmetic) {
-  EXPECT_THAT(ParseProject(work_, 300 << 20),
+  EXPECT_THAT(ParseProject(work_, {2, 300 << 20}),
               test::FailsWith(ErrorCode::kTooLarge,
                               AllOf(HasSubstr("\"line\" needs about"),
-                                    HasSubstr("programs 352 MiB"), HasSubstr("lends 300 MiB"))));
+                                    HasSubstr("programs 328 MiB"), HasSubstr("lends 300 MiB"))));
   // A wide layer: 3 x 20,000,000 weights and as many biases.
   Replace(&work_.model_json, "\"units\": 1", "\"units\": 20000000");
   work_.weight_count = 80'000'000;
@@ -93,8 +93,8 @@ TEST_F(ProjectTest, RefusesATaskBeyondTheData) {
 }
 
 TEST_F(ProjectTest, TheWindowHangsOnTheManifestAlone) {
-  const auto small = ParseProject(work_, 500 << 20);
-  const auto large = ParseProject(work_, std::uint64_t{64} << 30);
+  const auto small = ParseProject(work_, {1, 500 << 20});
+  const auto large = ParseProject(work_, {1, std::uint64_t{64} << 30});
   ASSERT_THAT(small, test::Succeeds());
   ASSERT_THAT(large, test::Succeeds());
   EXPECT_EQ(TrainPlan(*small, 0, 0, 24)->options().window_samples,

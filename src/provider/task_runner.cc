@@ -46,7 +46,7 @@ Status TaskRunner::FetchProject(ProjectId project) {
                                           " was asked for, but the server sent project " +
                                           std::to_string(work.project_id.value)};
   }
-  Result<Project> parsed = ParseProject(work, options_.memory_bytes);
+  Result<Project> parsed = ParseProject(work, options_.limits);
   if (!parsed.ok()) return OfTask(parsed.error());
   project_ = std::make_unique<Project>(std::move(parsed).value());
   shards_ = std::make_unique<CachedShards>(
@@ -98,7 +98,8 @@ Status TaskRunner::PrepareTrainer() {
   // stops the trainer itself.
   if (*options_.cancelled) return Error{ErrorCode::kCancelled, "stopped"};
   if (!configured_) {
-    DNC_TRY(trainer_->Configure(project_->model, project_->TrainerOptionsFor(options_.cores)));
+    DNC_TRY(
+        trainer_->Configure(project_->model, project_->TrainerOptionsFor(options_.limits.cores)));
     configured_ = true;
   }
   DNC_TRY(trainer_->SetWeights(weights_));
@@ -115,7 +116,7 @@ Result<trainer::Totals> TaskRunner::RunPlan(const agent::Task& task,
                                           ", beyond the end of the data"};
   }
   stream::LoaderOptions options;
-  DNC_ASSIGN(options.memory_bytes, LoaderBytes(plan, options_.memory_bytes));
+  DNC_ASSIGN(options.memory_bytes, LoaderBytes(plan, options_.limits.memory_bytes));
   DNC_ASSIGN(const std::unique_ptr<stream::Loader> loader,
              stream::Loader::Open(std::move(plan), shards_.get(), options));
 

@@ -30,8 +30,7 @@ namespace dnc::provider {
 using TrainerFactory = std::function<Result<std::unique_ptr<trainer::Trainer>>()>;
 
 struct TaskRunnerOptions {
-  int cores = 1;
-  std::uint64_t memory_bytes = 0;
+  OwnerLimits limits;
   // Once true, work in progress ends soon with kCancelled. Must outlive the runner.
   const std::atomic<bool>* cancelled = nullptr;
 };

@@ -35,8 +35,8 @@ class Runner {
   explicit Runner(ScriptedGrid* grid, std::uint64_t memory_bytes = kMemory)
       : calls_(MakeCalls(grid)),
         cache_(*LeafCache::Open("", 0)),
-        runner_({.cores = 1, .memory_bytes = memory_bytes, .cancelled = &cancelled_}, calls_.get(),
-                cache_.get(), [this] { return MakeHookedTrainer(&hooks_); }) {}
+        runner_({.limits = {.cores = 1, .memory_bytes = memory_bytes}, .cancelled = &cancelled_},
+                calls_.get(), cache_.get(), [this] { return MakeHookedTrainer(&hooks_); }) {}
 
   Status Fetch() {
     DNC_TRY(runner_.FetchProject(kProject));

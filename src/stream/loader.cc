@@ -189,11 +189,16 @@ Result<std::uint64_t> WindowForMemory(const shard::Manifest& manifest, const std
                  "streaming split \"" + split + "\" needs at least " + least.Text() + "; given " +
                      FormatByteCount(memory_bytes) + "; give more memory"};
   }
+  // An eighth is left for leaves, up to a batch: they are then hashed together, and
+  // fetched less often.
+  const MemoryNeed least = need(1);
+  const std::uint64_t leaves = std::min((kLeafBatch - 1) * least.leaf_bytes, memory_bytes / 8);
+  const std::uint64_t rest = std::max(least.total(), memory_bytes - leaves);
   std::uint64_t fits = 1;
   std::uint64_t too_large = plan.sequence().sample_count() + 1;
   while (fits + 1 < too_large) {
     const std::uint64_t middle = fits + (too_large - fits) / 2;
-    (need(middle).total() <= memory_bytes ? fits : too_large) = middle;
+    (need(middle).total() <= rest ? fits : too_large) = middle;
   }
   return fits;
 }

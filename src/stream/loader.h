@@ -32,9 +32,10 @@ struct LoaderStatistics {
   Duration waited;                      // Time that Next() waited for data.
 };
 
-// The least memory_bytes that a plan can run in, and the largest window that fits
-// into a budget.
+// The least memory_bytes that a plan can run in.
 std::uint64_t MemoryNeeded(const Plan& plan);
+// The largest window that fits into a budget, but for a part of it (at most an
+// eighth) that is better spent on keeping leaves.
 // Errors: kInvalidArgument, the budget is below the minimum, with the arithmetic.
 Result<std::uint64_t> WindowForMemory(const shard::Manifest& manifest, const std::string& split,
                                       std::uint64_t memory_bytes);

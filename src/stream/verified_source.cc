@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/sha256_many.h"
 #include "shard/content_id.h"
 
 namespace dnc::stream {
@@ -24,22 +26,26 @@ LeafCache::LeafCache(const store::ObjectStore* store, const LeafCacheOptions& op
 
 LeafCache::~LeafCache() { meter_->Take(entries_.size() * options_.leaf_bytes); }
 
-Status LeafCache::Fetch(const shard::ShardInfo& shard, std::uint64_t leaf,
-                        std::span<std::byte> out) {
+Status LeafCache::Fetch(const LeafRef& ref, std::span<std::byte> out) {
   if (stop_->load(std::memory_order_relaxed)) {
     return Error{ErrorCode::kCancelled, "loading was stopped"};
   }
-  const std::uint64_t offset = leaf * shard::kLeafBytes;
-  DNC_TRY(store_->Read(shard.cid, offset, out));
+  DNC_TRY(store_->Read(ref.shard->cid, ref.leaf * shard::kLeafBytes, out));
   fetched_bytes_.fetch_add(out.size(), std::memory_order_relaxed);
-  const Digest digest = Sha256(out);
-  if (digest == shard.leaves[leaf]) return {};
-  return Error{ErrorCode::kCorrupt, "shard " + shard.cid + ", leaf " + std::to_string(leaf) +
-                                        " (bytes " + std::to_string(offset) + " to " +
-                                        std::to_string(offset + out.size() - 1) + ") in " +
-                                        store_->Describe() + ": its SHA-256 is " + digest.Hex() +
-                                        ", but the manifest says " + shard.leaves[leaf].Hex() +
-                                        "; fetch or divide the shard again"};
+  return {};
+}
+
+Status LeafCache::Check(const LeafRef& ref, const Digest& digest) const {
+  const Digest& expected = ref.shard->leaves[ref.leaf];
+  if (digest == expected) return {};
+  const std::uint64_t offset = ref.leaf * shard::kLeafBytes;
+  return Error{ErrorCode::kCorrupt,
+               "shard " + ref.shard->cid + ", leaf " + std::to_string(ref.leaf) + " (bytes " +
+                   std::to_string(offset) + " to " +
+                   std::to_string(offset + LeafSize(*ref.shard, ref.leaf) - 1) + ") in " +
+                   store_->Describe() + ": its SHA-256 is " + digest.Hex() +
+                   ", but the manifest says " + expected.Hex() +
+                   "; fetch or divide the shard again"};
 }
 
 void LeafCache::TakeEntry() {
@@ -53,33 +59,64 @@ void LeafCache::TakeEntry() {
   entries_.splice(entries_.begin(), entries_, std::prev(entries_.end()));
 }
 
-Result<ByteSpan> LeafCache::Get(const shard::ShardInfo& shard, std::uint32_t shard_index,
-                                std::uint64_t leaf) {
-  const Key key{shard_index, leaf};
-  if (const auto found = by_key_.find(key); found != by_key_.end()) {
-    entries_.splice(entries_.begin(), entries_, found->second);
-    return ByteSpan(found->second->buffer.get(), found->second->bytes);
+Status LeafCache::Prefetch(std::span<const LeafRef> leaves) {
+  DNC_ASSERT(leaves.size() <= options_.leaf_count_max);
+  std::vector<LeafRef> missing;
+  for (const LeafRef& ref : leaves) {
+    if (const auto found = by_key_.find({ref.shard_index, ref.leaf}); found != by_key_.end()) {
+      entries_.splice(entries_.begin(), entries_, found->second);
+    } else {
+      missing.push_back(ref);
+    }
   }
-  const std::uint64_t bytes = LeafSize(shard, leaf);
-  DNC_ASSERT(bytes > 0 && bytes <= options_.leaf_bytes);
-  TakeEntry();
-  Entry& entry = entries_.front();
-  // On an error the entry stays without a key, to be taken again.
-  DNC_TRY(Fetch(shard, leaf, {entry.buffer.get(), bytes}));
-  entry.key = key;
-  entry.bytes = bytes;
-  by_key_[key] = entries_.begin();
-  return ByteSpan(entry.buffer.get(), bytes);
+  std::span<const LeafRef> rest = missing;
+  while (!rest.empty()) {
+    const std::size_t count = std::min<std::size_t>(rest.size(), kLeafBatch);
+    DNC_TRY(FetchBatch(rest.first(count)));
+    rest = rest.subspan(count);
+  }
+  return {};
 }
 
-Status LeafCache::ReadWhole(const shard::ShardInfo& shard, std::uint32_t shard_index,
-                            std::uint64_t leaf, std::span<std::byte> out) {
-  if (by_key_.contains({shard_index, leaf})) {
-    DNC_ASSIGN(const ByteSpan bytes, Get(shard, shard_index, leaf));
+Status LeafCache::FetchBatch(std::span<const LeafRef> missing) {
+  // On an error the entries stay without a key, to be taken again.
+  std::vector<std::list<Entry>::iterator> taken;
+  std::vector<ByteSpan> contents;
+  for (const LeafRef& ref : missing) {
+    const std::uint64_t bytes = LeafSize(*ref.shard, ref.leaf);
+    DNC_ASSERT(bytes > 0 && bytes <= options_.leaf_bytes);
+    TakeEntry();
+    taken.push_back(entries_.begin());
+    const std::span<std::byte> out(entries_.front().buffer.get(), bytes);
+    DNC_TRY(Fetch(ref, out));
+    contents.push_back(out);
+  }
+  std::vector<Digest> digests(missing.size());
+  Sha256Many(contents, digests);
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    DNC_TRY(Check(missing[i], digests[i]));
+    Entry& entry = *taken[i];
+    entry.key = {missing[i].shard_index, missing[i].leaf};
+    entry.bytes = contents[i].size();
+    by_key_[entry.key] = taken[i];
+  }
+  return {};
+}
+
+Result<ByteSpan> LeafCache::Get(const LeafRef& ref) {
+  DNC_TRY(Prefetch(std::span(&ref, 1)));
+  const Entry& entry = entries_.front();
+  return ByteSpan(entry.buffer.get(), entry.bytes);
+}
+
+Status LeafCache::ReadWhole(const LeafRef& ref, std::span<std::byte> out) {
+  if (by_key_.contains({ref.shard_index, ref.leaf})) {
+    DNC_ASSIGN(const ByteSpan bytes, Get(ref));
     std::memcpy(out.data(), bytes.data(), out.size());
     return {};
   }
-  return Fetch(shard, leaf, out);
+  DNC_TRY(Fetch(ref, out));
+  return Check(ref, Sha256(out));
 }
 
 VerifiedSource::VerifiedSource(const shard::ShardInfo* shard, std::uint32_t shard_index,
@@ -99,9 +136,9 @@ Status VerifiedSource::ReadAt(std::uint64_t offset, std::span<std::byte> out) co
     const std::uint64_t leaf_bytes = LeafSize(*shard_, leaf);
     const std::size_t count = std::min<std::uint64_t>(out.size(), leaf_bytes - begin);
     if (count == leaf_bytes) {
-      DNC_TRY(leaves_->ReadWhole(*shard_, shard_index_, leaf, out.first(count)));
+      DNC_TRY(leaves_->ReadWhole({shard_, shard_index_, leaf}, out.first(count)));
     } else {
-      DNC_ASSIGN(const ByteSpan bytes, leaves_->Get(*shard_, shard_index_, leaf));
+      DNC_ASSIGN(const ByteSpan bytes, leaves_->Get({shard_, shard_index_, leaf}));
       std::memcpy(out.data(), bytes.data() + begin, count);
     }
     offset += count;

@@ -11,6 +11,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -27,6 +28,18 @@ struct LeafCacheOptions {
   std::uint64_t leaf_count_max = 1;  // Kept; at least 1.
 };
 
+// Leaves fetched together at most: as many as are hashed together.
+inline constexpr std::uint64_t kLeafBatch = 8;
+
+// `shard_index` tells shards apart.
+struct LeafRef {
+  const shard::ShardInfo* shard = nullptr;
+  std::uint32_t shard_index = 0;
+  std::uint64_t leaf = 0;
+
+  friend bool operator==(const LeafRef&, const LeafRef&) = default;
+};
+
 class LeafCache {
  public:
   // All three must outlive the cache. `meter` counts the leaves held; once `stop`
@@ -37,17 +50,21 @@ class LeafCache {
   LeafCache(const LeafCache&) = delete;
   LeafCache& operator=(const LeafCache&) = delete;
 
-  // A leaf's bytes, valid until the next call. `shard_index` tells shards apart.
-  // Requires: leaf < shard.leaves.size().
+  // A leaf's bytes, valid until the next call.
+  // Requires: leaf < shard->leaves.size().
   // Errors: kCorrupt, the bytes are not those of the manifest, naming shard and
   // leaf; kCancelled; those of the store.
-  Result<ByteSpan> Get(const shard::ShardInfo& shard, std::uint32_t shard_index,
-                       std::uint64_t leaf);
+  Result<ByteSpan> Get(const LeafRef& ref);
+  // Fetches leaves that will be asked for and keeps them, up to kLeafBatch at a time,
+  // since several are hashed faster together (base/sha256_many.h).
+  // Requires: at most leaf_count_max leaves, each one once.
+  // Errors: as Get.
+  Status Prefetch(std::span<const LeafRef> leaves);
   // Reads a whole leaf into `out` without keeping it, unless it is kept already.
   // After an error `out` holds bytes that must not be used.
-  Status ReadWhole(const shard::ShardInfo& shard, std::uint32_t shard_index, std::uint64_t leaf,
-                   std::span<std::byte> out);
+  Status ReadWhole(const LeafRef& ref, std::span<std::byte> out);
 
+  std::uint64_t leaf_count_max() const { return options_.leaf_count_max; }
   std::uint64_t fetched_bytes() const { return fetched_bytes_.load(std::memory_order_relaxed); }
 
  private:
@@ -58,7 +75,9 @@ class LeafCache {
     std::unique_ptr<std::byte[]> buffer;
   };
 
-  Status Fetch(const shard::ShardInfo& shard, std::uint64_t leaf, std::span<std::byte> out);
+  Status FetchBatch(std::span<const LeafRef> missing);
+  Status Fetch(const LeafRef& ref, std::span<std::byte> out);
+  Status Check(const LeafRef& ref, const Digest& digest) const;
   // An unused entry at the front of the list: a new one, or the one that was not
   // asked for the longest.
   void TakeEntry();

@@ -117,6 +117,38 @@ TEST_F(VerifiedSourceTest, KeepsTheLastLeavesAndCountsThem) {
   EXPECT_EQ(meter_.held(), 2 * kLeaf);
 }
 
+TEST_F(VerifiedSourceTest, FetchesSeveralLeavesAtOnce) {
+  LeafCache leaves(&store_, {kLeaf, 4}, &meter_, &stop_);
+  const VerifiedSource source(&info_, 0, &leaves);
+  Bytes out(1);
+  ASSERT_THAT(source.ReadAt(2 * kLeaf, out), test::Succeeds());
+  const std::vector<LeafRef> refs = {
+      {&info_, 0, 0}, {&info_, 0, 1}, {&info_, 0, 2}, {&info_, 0, 3}};
+  ASSERT_THAT(leaves.Prefetch(refs), test::Succeeds());
+  EXPECT_EQ(store_.reads().size(), 4u);  // Leaf 2 was there.
+  for (std::uint64_t leaf = 0; leaf < 4; ++leaf) {
+    ASSERT_THAT(source.ReadAt(leaf * kLeaf + 5, out), test::Succeeds());
+    EXPECT_EQ(out, Expected(leaf * kLeaf + 5, 1));
+  }
+  EXPECT_EQ(store_.reads().size(), 4u);
+}
+
+TEST_F(VerifiedSourceTest, KeepsNoLeafOfABatchThatIsNotTheManifests) {
+  for (std::uint64_t changed = 0; changed < 4; ++changed) {
+    SCOPED_TRACE(changed);
+    LeafCache leaves(&store_, {kLeaf, 4}, &meter_, &stop_);
+    std::byte& byte = store_.object(info_.cid)[changed * kLeaf + 50];
+    byte ^= std::byte{0x10};
+    const std::vector<LeafRef> refs = {
+        {&info_, 0, 3}, {&info_, 0, 2}, {&info_, 0, 1}, {&info_, 0, 0}};
+    EXPECT_THAT(
+        leaves.Prefetch(refs),
+        test::FailsWith(ErrorCode::kCorrupt, HasSubstr("leaf " + std::to_string(changed) + " ")));
+    EXPECT_THAT(leaves.Get({&info_, 0, changed}), test::FailsWith(ErrorCode::kCorrupt));
+    byte ^= std::byte{0x10};
+  }
+}
+
 TEST_F(VerifiedSourceTest, GivesItsMemoryBack) {
   EXPECT_THAT(Read(0, 100), test::Succeeds());
   EXPECT_EQ(meter_.held(), 0u);

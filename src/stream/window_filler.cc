@@ -1,7 +1,6 @@
 #include "stream/window_filler.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/assert.h"
 #include "shard/content_id.h"
@@ -68,19 +67,61 @@ Result<std::unique_ptr<Window>> WindowFiller::Fill(std::uint64_t window) {
   const std::vector<BlockSlice> slices = plan_->WindowSlices(window);
   // In the order of the bytes, so that neighbours share a leaf while it is there
   // and each shard's index is read once.
-  std::vector<std::size_t> by_place(slices.size());
-  std::iota(by_place.begin(), by_place.end(), std::size_t{0});
-  std::sort(by_place.begin(), by_place.end(), [&](std::size_t a, std::size_t b) {
-    return std::pair(slices[a].shard_index, slices[a].block_index) <
-           std::pair(slices[b].shard_index, slices[b].block_index);
+  std::vector<BlockSlice> by_place = slices;
+  std::sort(by_place.begin(), by_place.end(), [](const BlockSlice& a, const BlockSlice& b) {
+    return std::pair(a.shard_index, a.block_index) < std::pair(b.shard_index, b.block_index);
   });
-  std::vector<Window::Slice> parts(slices.size());
-  for (const std::size_t i : by_place) {
-    DNC_ASSIGN(HeldBlock * block, Hold(slices[i]));
-    parts[i] = {block, slices[i].begin, slices[i].end};
+  std::size_t fetched = 0;
+  for (std::size_t i = 0; i < by_place.size(); ++i) {
+    if (i == fetched) {
+      DNC_ASSIGN(const std::size_t count, PrefetchLeaves(std::span(by_place).subspan(i)));
+      fetched += count;
+    }
+    DNC_TRY(Hold(by_place[i]));
+  }
+  std::vector<Window::Slice> parts;
+  for (const BlockSlice& slice : slices) {
+    HeldBlock* block = held_.at({slice.shard_index, slice.block_index}).get();
+    parts.push_back({block, slice.begin, slice.end});
   }
   return std::make_unique<Window>(window, std::move(parts), plan_->WindowOrder(window),
                                   !plan_->options().shuffle, column_bytes_);
+}
+
+Result<std::size_t> WindowFiller::PrefetchLeaves(std::span<const BlockSlice> slices) {
+  std::vector<LeafRef> leaves;
+  const auto add = [&](const LeafRef& ref) {
+    if (std::find(leaves.begin(), leaves.end(), ref) == leaves.end()) leaves.push_back(ref);
+  };
+  const std::uint64_t leaf_count_max = std::min(leaves_.leaf_count_max(), kLeafBatch);
+  std::size_t count = 0;
+  for (; count < slices.size(); ++count) {
+    const BlockSlice& slice = slices[count];
+    if (held_.contains({slice.shard_index, slice.block_index})) continue;
+    const shard::ShardInfo* info = &plan_->manifest().shards[slice.shard_index];
+    // Where the block lies is known once the shard is open, which takes its last
+    // leaf; with others, that one is fetched along.
+    if (count > 0 && !open_by_index_.contains(slice.shard_index)) {
+      if (leaves.size() < leaf_count_max && !info->leaves.empty()) {
+        add({info, slice.shard_index, info->leaves.size() - 1});
+      }
+      break;
+    }
+    DNC_ASSIGN(const shard::ShardReader* reader, Open(slice.shard_index));
+    const shard::BlockExtent extent = reader->extent(slice.block_index);
+    const std::size_t before = leaves.size();
+    const std::uint64_t last = (extent.offset + extent.bytes - 1) / shard::kLeafBytes;
+    for (std::uint64_t leaf = extent.offset / shard::kLeafBytes; leaf <= last; ++leaf) {
+      add({info, slice.shard_index, leaf});
+    }
+    if (leaves.size() <= leaf_count_max) continue;
+    leaves.resize(before);
+    // A block that alone has more leaves is read leaf by leaf.
+    if (count == 0) count = 1;
+    break;
+  }
+  DNC_TRY(leaves_.Prefetch(leaves));
+  return count;
 }
 
 void WindowFiller::Release(std::unique_ptr<Window> window) {
@@ -92,14 +133,14 @@ void WindowFiller::Release(std::unique_ptr<Window> window) {
   }
 }
 
-Result<HeldBlock*> WindowFiller::Hold(const BlockSlice& slice) {
+Status WindowFiller::Hold(const BlockSlice& slice) {
   if (stop_->load(std::memory_order_relaxed)) {
     return Error{ErrorCode::kCancelled, "loading was stopped"};
   }
   const auto key = std::pair(slice.shard_index, slice.block_index);
   if (const auto found = held_.find(key); found != held_.end()) {
     ++found->second->windows;
-    return found->second.get();
+    return {};
   }
   DNC_ASSIGN(const shard::ShardReader* reader, Open(slice.shard_index));
   std::unique_ptr<HeldBlock> block = TakeBlock(reader->extent(slice.block_index).samples);
@@ -112,9 +153,8 @@ Result<HeldBlock*> WindowFiller::Hold(const BlockSlice& slice) {
     return status.error();
   }
   decoded_bytes_.fetch_add(block->bytes, std::memory_order_relaxed);
-  HeldBlock* held = block.get();
   held_[key] = std::move(block);
-  return held;
+  return {};
 }
 
 std::unique_ptr<HeldBlock> WindowFiller::TakeBlock(std::uint32_t samples) {

@@ -10,6 +10,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -69,8 +70,11 @@ class WindowFiller {
   Status CheckAgainstManifest(const shard::ShardReader& reader, std::uint32_t shard_index) const;
   // A block of that many samples to decode into, its memory reserved.
   std::unique_ptr<HeldBlock> TakeBlock(std::uint32_t samples);
-  // The block of a slice, decoded or shared, and held for one more window.
-  Result<HeldBlock*> Hold(const BlockSlice& slice);
+  // Fetches the leaves of as many of these blocks as fit into the cache together,
+  // from the first one on. Returns the number of blocks.
+  Result<std::size_t> PrefetchLeaves(std::span<const BlockSlice> slices);
+  // Makes held_ hold the slice's block, decoded or shared, for one more window.
+  Status Hold(const BlockSlice& slice);
   void Free(std::unique_ptr<HeldBlock> block);
 
   const Plan* plan_;

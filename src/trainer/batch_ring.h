@@ -50,7 +50,7 @@ class BatchRing {
   Status Map();
 
   UniqueFd fd_;
-  BatchRingLayout layout_;
+  BatchRingLayout layout_{.slots = 0};
   std::byte* base_ = nullptr;
 };
 

@@ -23,7 +23,7 @@ Bytes Forge(ByteReader* input, std::uint64_t count) {
   container.Put(std::uint32_t{1});
   container.Put(count);
   container.Put(Checksum(container.bytes()));
-  while (input->remaining() > 0) {
+  while (input->ok() && input->remaining() > 0) {
     ByteWriter chunk;
     const std::uint32_t form = input->Get<std::uint8_t>() % 3u;
     const ByteSpan stored =

@@ -1,0 +1,50 @@
+// What the targets that read a data source share.
+
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "base/assert.h"
+#include "source/open_file.h"
+
+namespace dnc::fuzz {
+
+// The fuzzer's bytes as a file.
+inline source::SharedSource File(const std::uint8_t* data, std::size_t size) {
+  return std::make_shared<MemorySource>(ByteSpan(reinterpret_cast<const std::byte*>(data), size),
+                                        "fuzz");
+}
+
+// Opens the bytes as a source and reads all of it, checking what the interface
+// promises. Reads are bounded in bytes, as a caller's are.
+inline void ReadEverything(source::SharedSource file, const source::SourceOptions& options) {
+  auto source = source::OpenFileSource(std::move(file), options);
+  if (!source.ok()) {
+    DNC_ASSERT(!source.error().message.empty());
+    return;
+  }
+  const auto& columns = (*source)->columns();
+  const std::uint64_t count = (*source)->sample_count().value();
+  const std::size_t sample_bytes = array::SampleBytes(columns);
+  DNC_ASSERT(sample_bytes > 0 && !(*source)->Describe().empty());
+  const std::uint64_t samples_a_read = 1 + (1 << 20) / sample_bytes;
+  array::SampleBlock block;
+  std::uint64_t read = 0;
+  // Megabytes from a few bytes (a zip bomb) are legal, but slow: enough is enough.
+  for (int i = 0; i < 64; ++i) {
+    if (!(*source)->Read(samples_a_read, &block).ok()) return;
+    DNC_ASSERT(block.columns.size() == columns.size());
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      DNC_ASSERT(block.columns[c].size() == block.sample_count * columns[c].sample_bytes());
+    }
+    read += block.sample_count;
+    DNC_ASSERT(read <= count);
+    if (block.sample_count == 0) {
+      DNC_ASSERT(read == count);
+      return;
+    }
+  }
+}
+
+}  // namespace dnc::fuzz

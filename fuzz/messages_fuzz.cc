@@ -26,65 +26,65 @@ void Check(std::string_view json) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace dnc::proto;
+  namespace proto = dnc::proto;
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0] % 18) {
     case 0:
-      Check<Credentials>(text);
+      Check<proto::Credentials>(text);
       break;
     case 1:
-      Check<SessionCreated>(text);
+      Check<proto::SessionCreated>(text);
       break;
     case 2:
-      Check<AccountInfo>(text);
+      Check<proto::AccountInfo>(text);
       break;
     case 3:
-      Check<ProviderRequest>(text);
+      Check<proto::ProviderRequest>(text);
       break;
     case 4:
-      Check<ProviderCreated>(text);
+      Check<proto::ProviderCreated>(text);
       break;
     case 5:
-      Check<ProjectSpec>(text);
+      Check<proto::ProjectSpec>(text);
       break;
     case 6:
-      Check<ProjectWork>(text);
+      Check<proto::ProjectWork>(text);
       break;
     case 7:
-      Check<ProjectCreated>(text);
+      Check<proto::ProjectCreated>(text);
       break;
     case 8:
-      Check<ProjectList>(text);
+      Check<proto::ProjectList>(text);
       break;
     case 9:
-      Check<ProjectStatus>(text);
+      Check<proto::ProjectStatus>(text);
       break;
     case 10:
-      Check<LeaseRequest>(text);
+      Check<proto::LeaseRequest>(text);
       break;
     case 11:
-      Check<LeaseGrant>(text);
+      Check<proto::LeaseGrant>(text);
       break;
     case 12:
-      Check<LeaseRenewal>(text);
+      Check<proto::LeaseRenewal>(text);
       break;
     case 13:
-      Check<LeaseRelease>(text);
+      Check<proto::LeaseRelease>(text);
       break;
     case 14:
-      Check<LeaseAnswer>(text);
+      Check<proto::LeaseAnswer>(text);
       break;
     case 15:
-      Check<ServerStatus>(text);
+      Check<proto::ServerStatus>(text);
       break;
     case 16: {
-      const auto metrics = ParseResultMetrics(text);
-      if (metrics.ok()) DNC_ASSERT(ParseResultMetrics(ToQuery(*metrics)).ok());
+      const auto metrics = proto::ParseResultMetrics(text);
+      if (metrics.ok()) DNC_ASSERT(proto::ParseResultMetrics(ToQuery(*metrics)).ok());
       break;
     }
     default:
-      static_cast<void>(ErrorFromJson(500, text));
+      static_cast<void>(proto::ErrorFromJson(500, text));
       break;
   }
   return 0;

@@ -37,39 +37,39 @@ const char* ReasonPhrase(int status) {
 
 }  // namespace
 
-// The Exchange of one request: it outlives the session if the answer takes longer.
+// The Exchange of one request. It keeps the session, and with it the connection, for
+// as long as an answer may come.
 class SessionExchange final : public Exchange {
  public:
-  SessionExchange(std::weak_ptr<HttpSession> session, std::uint64_t number)
+  SessionExchange(std::shared_ptr<HttpSession> session, std::uint64_t number)
       : session_(std::move(session)), number_(number) {}
 
   void Respond(Response response) override {
-    const std::shared_ptr<HttpSession> session = session_.lock();
-    if (session == nullptr || session->exchange_number_ != number_) return;
-    if (session->awaiting_answer_) session->Answer(std::move(response));
+    if (IsCurrent()) session_->Answer(std::move(response));
   }
 
   void OnAbandoned(std::function<void()> task) override {
-    const std::shared_ptr<HttpSession> session = session_.lock();
-    if (session == nullptr) return task();
-    if (session->exchange_number_ != number_ || !session->awaiting_answer_) return;
-    session->on_abandoned_ = std::move(task);
-    session->Watch();
+    if (!IsCurrent()) return;
+    session_->on_abandoned_ = std::move(task);
+    session_->Watch();
   }
 
  private:
-  std::weak_ptr<HttpSession> session_;
+  bool IsCurrent() const {
+    return session_->exchange_number_ == number_ && session_->awaiting_answer_;
+  }
+
+  std::shared_ptr<HttpSession> session_;
   std::uint64_t number_;
 };
 
 HttpSession::HttpSession(std::shared_ptr<HttpServer::Impl> server, asio::ip::tcp::socket socket)
-    : server_(std::move(server)), socket_(std::move(socket)), timer_(socket_.get_executor()) {
-  server_->sessions.insert(this);
-}
+    : server_(std::move(server)), socket_(std::move(socket)), timer_(socket_.get_executor()) {}
 
 HttpSession::~HttpSession() { server_->Ended(this); }
 
 void HttpSession::Start() {
+  server_->sessions.insert(this);
   boost::system::error_code ignored;
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   ReadHead(true);
@@ -102,7 +102,7 @@ void HttpSession::ReadHead(bool first) {
   on_abandoned_ = nullptr;
   parser_.emplace();
   parser_->header_limit(kHeadBytesMax);
-  parser_->body_limit(boost::none);  // Counted by TakeBody.
+  parser_->body_limit(UINT64_MAX);  // Counted by TakeBody.
   if (server_->draining) return Abort();
   const auto read = [self = shared_from_this()](ErrorOf error) {
     if (error) return;
@@ -236,7 +236,7 @@ void HttpSession::Handle() {
   const auto handle = std::move(plan_.handle);
   plan_.handle = nullptr;
   plan_.sink = nullptr;
-  handle(std::move(body_), std::make_shared<SessionExchange>(weak_from_this(), exchange_number_));
+  handle(std::move(body_), std::make_shared<SessionExchange>(shared_from_this(), exchange_number_));
   body_ = {};
 }
 

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "source/test_files.h"
+#include "testing/testing.h"
 
 namespace dnc::source {
 namespace {

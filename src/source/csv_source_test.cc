@@ -3,6 +3,7 @@
 #include "source/csv_reader.h"
 #include "source/test_files.h"
 #include "source/text.h"
+#include "testing/testing.h"
 
 namespace dnc::source {
 namespace {

@@ -120,6 +120,12 @@ bool IsBadImage(const Error& error) {
          error.code == ErrorCode::kTooLarge;
 }
 
+std::vector<array::ColumnSpec> MakeColumns(const Listing& listing, ImageSize size) {
+  const auto& names = listing.class_names();
+  return {{"x", array::DType::kUint8, {size.height, size.width, 3}, {}},
+          {"y", ClassIndexDType(names.size()), {}, names}};
+}
+
 class ImageFolderSource final : public SampleSource {
  public:
   ImageFolderSource(Listing listing, const SourceOptions& options)
@@ -127,15 +133,11 @@ class ImageFolderSource final : public SampleSource {
         order_(listing_.file_count(), options.seed),
         size_(*options.resize),
         skip_bad_(options.skip_bad),
-        thread_count_(std::clamp(options.threads, 1, 64)) {
-    columns_.push_back({"x", array::DType::kUint8, {size_.height, size_.width, 3}, {}});
-    columns_.push_back(
-        {"y", ClassIndexDType(listing_.class_names().size()), {}, listing_.class_names()});
-    const std::size_t slot_count =
-        std::clamp<std::size_t>(kRingBytes / columns_[0].sample_bytes(),
-                                static_cast<std::size_t>(thread_count_) + 1, kRingSlotsMax);
-    slots_.resize(slot_count);
-  }
+        thread_count_(std::clamp(options.threads, 1, 64)),
+        columns_(MakeColumns(listing_, size_)),
+        slots_(std::clamp<std::size_t>(kRingBytes / columns_[0].sample_bytes(),
+                                       static_cast<std::size_t>(thread_count_) + 1,
+                                       kRingSlotsMax)) {}
 
   ~ImageFolderSource() override {
     {
@@ -275,7 +277,7 @@ class ImageFolderSource final : public SampleSource {
   const ImageSize size_;
   const bool skip_bad_;
   const int thread_count_;
-  std::vector<array::ColumnSpec> columns_;
+  const std::vector<array::ColumnSpec> columns_;
   std::vector<SkippedInput> skipped_;
   std::uint64_t read_count_ = 0;
 

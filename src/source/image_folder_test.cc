@@ -7,6 +7,7 @@
 
 #include "source/test_files.h"
 #include "source/test_images.h"
+#include "testing/testing.h"
 
 namespace dnc::source {
 namespace {

@@ -2,6 +2,7 @@
 
 #include "source/test_files.h"
 #include "source/zip.h"
+#include "testing/testing.h"
 
 namespace dnc::source {
 namespace {

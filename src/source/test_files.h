@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <gtest/gtest.h>
 #include <zlib.h>
 
 #include <cstdlib>
@@ -14,7 +15,6 @@
 #include "source/byte_stream.h"
 #include "source/open_file.h"
 #include "source/sample_source.h"
-#include "testing/testing.h"
 
 namespace dnc::source {
 

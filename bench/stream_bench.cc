@@ -6,7 +6,7 @@
 //
 // Prints one line of JSON. Times are processor times of the whole process, all
 // threads, so that other work on the machine counts for neither side; medians of
-// three runs. The window is the
+// five rounds in which both take turns. The window is the
 // largest for the memory unless it is given (0: the same).
 
 #include <sched.h>
@@ -14,11 +14,12 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,7 @@ namespace dnc {
 namespace {
 
 constexpr std::uint64_t kBatch = 256;
-constexpr int kRuns = 3;
+constexpr int kRounds = 5;
 
 struct Arguments {
   std::string manifest;
@@ -84,54 +85,23 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-struct StreamFigures {
-  double seconds = 0;
-  double wall_seconds = 0;
-  stream::LoaderStatistics statistics;
-  std::uint64_t window_samples = 0;
-  std::uint64_t resident_growth_bytes = 0;
-};
-
-Result<StreamFigures> MeasureLoader(const shard::Manifest& manifest,
-                                    const store::ObjectStore& store, const Arguments& arguments) {
-  stream::PlanOptions options;
-  options.split = arguments.split;
-  options.window_samples = arguments.window_samples;
-  if (options.window_samples == 0) {
-    DNC_ASSIGN(options.window_samples,
-               stream::WindowForMemory(manifest, arguments.split, arguments.memory_bytes));
-  }
-  std::vector<Bytes> batches;
-  std::vector<std::byte*> destinations;
-  for (const array::ColumnSpec& column : manifest.columns) {
-    destinations.push_back(batches.emplace_back(kBatch * column.sample_bytes()).data());
-  }
-  StreamFigures figures;
-  figures.window_samples = options.window_samples;
-  // The peak so far is forgotten; what follows is the loader's.
-  std::ofstream("/proc/self/clear_refs") << "5";
-  const std::uint64_t before = MemoryField("VmRSS");
-  std::vector<double> seconds;
-  std::vector<double> wall_seconds;
-  for (int run = 0; run < kRuns; ++run) {
-    options.epoch = static_cast<std::uint64_t>(run);
-    const double begin = ProcessorSeconds();
-    const Instant wall_begin = MonotonicNow();
+// One epoch through the loader. Returns its processor time.
+Result<double> StreamOnce(const shard::Manifest& manifest, const store::ObjectStore& store,
+                          std::uint64_t memory_bytes, const stream::PlanOptions& options,
+                          std::span<std::byte* const> destinations,
+                          stream::LoaderStatistics* statistics) {
+  const double begin = ProcessorSeconds();
+  {
     DNC_ASSIGN(stream::Plan plan, stream::Plan::Create(&manifest, options));
-    DNC_ASSIGN(const auto loader, stream::Loader::Open(std::move(plan), &store,
-                                                       {.memory_bytes = arguments.memory_bytes}));
+    DNC_ASSIGN(const auto loader,
+               stream::Loader::Open(std::move(plan), &store, {.memory_bytes = memory_bytes}));
     for (;;) {
       DNC_ASSIGN(const std::uint64_t count, loader->Next(kBatch, destinations));
       if (count == 0) break;
     }
-    seconds.push_back(ProcessorSeconds() - begin);
-    wall_seconds.push_back((MonotonicNow() - wall_begin).seconds());
-    figures.statistics = loader->statistics();
+    *statistics = loader->statistics();
   }
-  figures.seconds = Median(seconds);
-  figures.wall_seconds = Median(wall_seconds);
-  figures.resident_growth_bytes = MemoryField("VmHWM") - before;
-  return figures;
+  return ProcessorSeconds() - begin;
 }
 
 struct StoredChunk {
@@ -168,57 +138,84 @@ Status ReadChunks(const RandomAccessSource& source, std::vector<StoredChunk>* ch
   return {};
 }
 
-Result<double> MeasureZstd(const shard::Manifest& manifest, const store::ObjectStore& store,
-                           const std::string& split) {
-  std::vector<StoredChunk> chunks;
-  std::size_t raw_bytes_max = 0;
-  for (const shard::ShardInfo& info : manifest.shards) {
-    if (info.split != split) continue;
-    DNC_ASSIGN(const auto source, store::OpenObject(&store, info.cid));
-    DNC_TRY(ReadChunks(*source, &chunks));
-  }
-  for (const StoredChunk& chunk : chunks) raw_bytes_max = std::max(raw_bytes_max, chunk.raw_bytes);
-  Bytes out(raw_bytes_max);
-  ZSTD_DCtx* context = ZSTD_createDCtx();
-  std::vector<double> seconds;
-  for (int run = 0; run < kRuns; ++run) {
-    const double begin = ProcessorSeconds();
-    for (const StoredChunk& chunk : chunks) {
-      if (!chunk.compressed) {
-        std::memcpy(out.data(), chunk.bytes.data(), chunk.raw_bytes);
-      } else if (ZSTD_decompressDCtx(context, out.data(), out.size(), chunk.bytes.data(),
-                                     chunk.bytes.size()) != chunk.raw_bytes) {
-        ZSTD_freeDCtx(context);
-        return Error{ErrorCode::kCorrupt, "a chunk does not give its raw size"};
-      }
+// All chunks through zstd, each over the one before. Returns its processor time.
+Result<double> DecodeOnce(const std::vector<StoredChunk>& chunks, ZSTD_DCtx* context, Bytes* out) {
+  const double begin = ProcessorSeconds();
+  for (const StoredChunk& chunk : chunks) {
+    if (!chunk.compressed) {
+      std::memcpy(out->data(), chunk.bytes.data(), chunk.raw_bytes);
+    } else if (ZSTD_decompressDCtx(context, out->data(), out->size(), chunk.bytes.data(),
+                                   chunk.bytes.size()) != chunk.raw_bytes) {
+      return Error{ErrorCode::kCorrupt, "a chunk does not give its raw size"};
     }
-    seconds.push_back(ProcessorSeconds() - begin);
   }
-  ZSTD_freeDCtx(context);
-  return Median(seconds);
+  return ProcessorSeconds() - begin;
 }
 
 Status Run(const Arguments& arguments) {
   DNC_TRY(PinToOneCore());
   DNC_ASSIGN(const shard::Manifest manifest, divide::LoadManifest(arguments.manifest));
   DNC_ASSIGN(const auto store, divide::OpenManifestStore(arguments.manifest));
-  // First, so that its memory is fresh.
-  DNC_ASSIGN(const StreamFigures loader, MeasureLoader(manifest, *store, arguments));
-  DNC_ASSIGN(const double zstd_seconds, MeasureZstd(manifest, *store, arguments.split));
-  const auto samples = static_cast<double>(loader.statistics.samples);
+  stream::PlanOptions options;
+  options.split = arguments.split;
+  options.window_samples = arguments.window_samples;
+  if (options.window_samples == 0) {
+    DNC_ASSIGN(options.window_samples,
+               stream::WindowForMemory(manifest, arguments.split, arguments.memory_bytes));
+  }
+  std::vector<Bytes> batches;
+  std::vector<std::byte*> destinations;
+  for (const array::ColumnSpec& column : manifest.columns) {
+    destinations.push_back(batches.emplace_back(kBatch * column.sample_bytes()).data());
+  }
+
+  // The first epoch, in fresh memory: the peak so far is forgotten before it.
+  std::ofstream("/proc/self/clear_refs") << "5";
+  const std::uint64_t before = MemoryField("VmRSS");
+  const Instant begin = MonotonicNow();
+  stream::LoaderStatistics statistics;
+  DNC_TRY(StreamOnce(manifest, *store, arguments.memory_bytes, options, destinations, &statistics)
+              .status());
+  const double first_seconds = (MonotonicNow() - begin).seconds();
+  const std::uint64_t growth = MemoryField("VmHWM") - before;
+
+  std::vector<StoredChunk> chunks;
+  for (const shard::ShardInfo& info : manifest.shards) {
+    if (info.split != arguments.split) continue;
+    DNC_ASSIGN(const auto source, store::OpenObject(store.get(), info.cid));
+    DNC_TRY(ReadChunks(*source, &chunks));
+  }
+  std::size_t raw_bytes_max = 0;
+  for (const StoredChunk& chunk : chunks) raw_bytes_max = std::max(raw_bytes_max, chunk.raw_bytes);
+  Bytes out(raw_bytes_max);
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(),
+                                                                     &ZSTD_freeDCtx);
+  // In turns, so that both meet the same machine.
+  std::vector<double> loader_seconds;
+  std::vector<double> zstd_seconds;
+  std::vector<double> ratios;
+  for (int round = 0; round < kRounds; ++round) {
+    options.epoch = static_cast<std::uint64_t>(round);
+    DNC_ASSIGN(const double zstd, DecodeOnce(chunks, context.get(), &out));
+    DNC_ASSIGN(const double loader, StreamOnce(manifest, *store, arguments.memory_bytes, options,
+                                               destinations, &statistics));
+    zstd_seconds.push_back(zstd);
+    loader_seconds.push_back(loader);
+    ratios.push_back(zstd / loader);
+  }
+  const auto samples = static_cast<double>(statistics.samples);
   std::printf(
-      "{\"samples\": %.0f, \"raw_bytes\": %.0f, \"loader_seconds\": %.6f, "
-      "\"zstd_seconds\": %.6f, \"wall_seconds\": %.6f, \"samples_per_second\": %.0f, \"ratio\": "
-      "%.4f, "
+      "{\"samples\": %.0f, \"raw_bytes\": %.0f, \"loader_seconds\": %.6f, \"zstd_seconds\": %.6f, "
+      "\"samples_per_second\": %.0f, \"ratio\": %.4f, \"first_epoch_seconds\": %.6f, "
       "\"window_samples\": %llu, \"budget_bytes\": %llu, \"held_peak_bytes\": %llu, "
       "\"resident_growth_bytes\": %llu, \"fetched_bytes\": %llu}\n",
-      samples, samples * static_cast<double>(array::SampleBytes(manifest.columns)), loader.seconds,
-      zstd_seconds, loader.wall_seconds, samples / loader.seconds, zstd_seconds / loader.seconds,
-      static_cast<unsigned long long>(loader.window_samples),
+      samples, samples * static_cast<double>(array::SampleBytes(manifest.columns)),
+      Median(loader_seconds), Median(zstd_seconds), samples / Median(loader_seconds),
+      Median(ratios), first_seconds, static_cast<unsigned long long>(options.window_samples),
       static_cast<unsigned long long>(arguments.memory_bytes),
-      static_cast<unsigned long long>(loader.statistics.memory_peak_bytes),
-      static_cast<unsigned long long>(loader.resident_growth_bytes),
-      static_cast<unsigned long long>(loader.statistics.fetched_bytes));
+      static_cast<unsigned long long>(statistics.memory_peak_bytes),
+      static_cast<unsigned long long>(growth),
+      static_cast<unsigned long long>(statistics.fetched_bytes));
   return {};
 }
 

@@ -225,7 +225,8 @@ void Sha256InLanes(std::span<const ByteSpan>, std::span<Digest>) { DNC_ASSERT(fa
 
 void Sha256Many(std::span<const ByteSpan> messages, std::span<Digest> digests) {
   DNC_ASSERT(messages.size() == digests.size());
-  while (messages.size() > 1 && internal::PrefersLanes()) {
+  // The lanes take as long for one message as for eight; two cost the same either way.
+  while (messages.size() > 2 && internal::PrefersLanes()) {
     const std::size_t count = std::min(messages.size(), internal::kSha256Lanes);
     internal::Sha256InLanes(messages.first(count), digests.first(count));
     messages = messages.subspan(count);

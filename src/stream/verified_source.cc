@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/sha256_many.h"
 #include "shard/content_id.h"
+#include "stream/huge_pages.h"
 
 namespace dnc::stream {
 namespace {
@@ -22,6 +23,9 @@ LeafCache::LeafCache(const store::ObjectStore* store, const LeafCacheOptions& op
                      MemoryMeter* meter, const std::atomic<bool>* stop)
     : store_(store), options_(options), meter_(meter), stop_(stop) {
   DNC_ASSERT(options.leaf_count_max > 0);
+  const std::size_t bytes = options.leaf_count_max * options.leaf_bytes;
+  buffers_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  PreferHugePages(buffers_.get(), bytes);
 }
 
 LeafCache::~LeafCache() { meter_->Take(entries_.size() * options_.leaf_bytes); }
@@ -51,7 +55,7 @@ Status LeafCache::Check(const LeafRef& ref, const Digest& digest) const {
 void LeafCache::TakeEntry() {
   if (entries_.size() < options_.leaf_count_max) {
     meter_->Add(options_.leaf_bytes);
-    entries_.push_front({{}, 0, std::make_unique_for_overwrite<std::byte[]>(options_.leaf_bytes)});
+    entries_.push_front({{}, 0, buffers_.get() + entries_.size() * options_.leaf_bytes});
     return;
   }
   if (entries_.back().bytes > 0) by_key_.erase(entries_.back().key);
@@ -87,7 +91,7 @@ Status LeafCache::FetchBatch(std::span<const LeafRef> missing) {
     DNC_ASSERT(bytes > 0 && bytes <= options_.leaf_bytes);
     TakeEntry();
     taken.push_back(entries_.begin());
-    const std::span<std::byte> out(entries_.front().buffer.get(), bytes);
+    const std::span<std::byte> out(entries_.front().buffer, bytes);
     DNC_TRY(Fetch(ref, out));
     contents.push_back(out);
   }
@@ -106,11 +110,11 @@ Status LeafCache::FetchBatch(std::span<const LeafRef> missing) {
 Result<ByteSpan> LeafCache::Get(const LeafRef& ref) {
   DNC_TRY(Prefetch(std::span(&ref, 1)));
   const Entry& entry = entries_.front();
-  return ByteSpan(entry.buffer.get(), entry.bytes);
+  return ByteSpan(entry.buffer, entry.bytes);
 }
 
 Status LeafCache::ReadWhole(const LeafRef& ref, std::span<std::byte> out) {
-  if (by_key_.contains({ref.shard_index, ref.leaf})) {
+  if (Has(ref)) {
     DNC_ASSIGN(const ByteSpan bytes, Get(ref));
     std::memcpy(out.data(), bytes.data(), out.size());
     return {};

@@ -64,6 +64,7 @@ class LeafCache {
   // After an error `out` holds bytes that must not be used.
   Status ReadWhole(const LeafRef& ref, std::span<std::byte> out);
 
+  bool Has(const LeafRef& ref) const { return by_key_.contains({ref.shard_index, ref.leaf}); }
   std::uint64_t leaf_count_max() const { return options_.leaf_count_max; }
   std::uint64_t fetched_bytes() const { return fetched_bytes_.load(std::memory_order_relaxed); }
 
@@ -72,7 +73,7 @@ class LeafCache {
   struct Entry {
     Key key;
     std::uint64_t bytes = 0;
-    std::unique_ptr<std::byte[]> buffer;
+    std::byte* buffer = nullptr;  // leaf_bytes of buffers_.
   };
 
   Status FetchBatch(std::span<const LeafRef> missing);
@@ -86,6 +87,8 @@ class LeafCache {
   LeafCacheOptions options_;
   MemoryMeter* meter_;
   const std::atomic<bool>* stop_;
+  // Of all leaves that may be kept; the meter counts those that were used.
+  std::unique_ptr<std::byte[]> buffers_;
   std::list<Entry> entries_;  // Last used first.
   std::map<Key, std::list<Entry>::iterator> by_key_;
   std::atomic<std::uint64_t> fetched_bytes_ = 0;

@@ -63,24 +63,26 @@ WindowFiller::WindowFiller(const Plan* plan, const store::ObjectStore* store,
 
 WindowFiller::~WindowFiller() = default;
 
-Result<std::unique_ptr<Window>> WindowFiller::Fill(std::uint64_t window) {
-  const std::vector<BlockSlice> slices = plan_->WindowSlices(window);
-  // In the order of the bytes, so that neighbours share a leaf while it is there
-  // and each shard's index is read once.
-  std::vector<BlockSlice> by_place = slices;
-  std::sort(by_place.begin(), by_place.end(), [](const BlockSlice& a, const BlockSlice& b) {
+std::vector<BlockSlice> WindowFiller::SlicesByPlace(std::uint64_t window) const {
+  std::vector<BlockSlice> slices = plan_->WindowSlices(window);
+  std::sort(slices.begin(), slices.end(), [](const BlockSlice& a, const BlockSlice& b) {
     return std::pair(a.shard_index, a.block_index) < std::pair(b.shard_index, b.block_index);
   });
+  return slices;
+}
+
+Result<std::unique_ptr<Window>> WindowFiller::Fill(std::uint64_t window) {
+  const std::vector<BlockSlice> slices = SlicesByPlace(window);
   std::size_t fetched = 0;
-  for (std::size_t i = 0; i < by_place.size(); ++i) {
+  for (std::size_t i = 0; i < slices.size(); ++i) {
     if (i == fetched) {
-      DNC_ASSIGN(const std::size_t count, PrefetchLeaves(std::span(by_place).subspan(i)));
+      DNC_ASSIGN(const std::size_t count, PrefetchLeaves(std::span(slices).subspan(i), window));
       fetched += count;
     }
-    DNC_TRY(Hold(by_place[i]));
+    DNC_TRY(Hold(slices[i]));
   }
   std::vector<Window::Slice> parts;
-  for (const BlockSlice& slice : slices) {
+  for (const BlockSlice& slice : plan_->WindowSlices(window)) {
     HeldBlock* block = held_.at({slice.shard_index, slice.block_index}).get();
     parts.push_back({block, slice.begin, slice.end});
   }
@@ -88,40 +90,70 @@ Result<std::unique_ptr<Window>> WindowFiller::Fill(std::uint64_t window) {
                                   !plan_->options().shuffle, column_bytes_);
 }
 
-Result<std::size_t> WindowFiller::PrefetchLeaves(std::span<const BlockSlice> slices) {
+void WindowFiller::AddLeaves(const BlockSlice& slice, const shard::ShardReader& reader,
+                             std::vector<LeafRef>* leaves) const {
+  const shard::ShardInfo* info = &plan_->manifest().shards[slice.shard_index];
+  const shard::BlockExtent extent = reader.extent(slice.block_index);
+  const std::uint64_t last = (extent.offset + extent.bytes - 1) / shard::kLeafBytes;
+  for (std::uint64_t leaf = extent.offset / shard::kLeafBytes; leaf <= last; ++leaf) {
+    const LeafRef ref{info, slice.shard_index, leaf};
+    if (std::find(leaves->begin(), leaves->end(), ref) == leaves->end()) leaves->push_back(ref);
+  }
+}
+
+Result<std::size_t> WindowFiller::PrefetchLeaves(std::span<const BlockSlice> slices,
+                                                 std::uint64_t window) {
   std::vector<LeafRef> leaves;
-  const auto add = [&](const LeafRef& ref) {
-    if (std::find(leaves.begin(), leaves.end(), ref) == leaves.end()) leaves.push_back(ref);
-  };
   const std::uint64_t leaf_count_max = std::min(leaves_.leaf_count_max(), kLeafBatch);
   std::size_t count = 0;
-  for (; count < slices.size(); ++count) {
+  bool full = false;
+  for (; count < slices.size() && !full; ++count) {
     const BlockSlice& slice = slices[count];
     if (held_.contains({slice.shard_index, slice.block_index})) continue;
-    const shard::ShardInfo* info = &plan_->manifest().shards[slice.shard_index];
-    // Where the block lies is known once the shard is open, which takes its last
-    // leaf; with others, that one is fetched along.
+    // Where a block lies is known once its shard is open, which takes the shard's
+    // last leaf; behind other blocks, that one is fetched along with theirs.
     if (count > 0 && !open_by_index_.contains(slice.shard_index)) {
-      if (leaves.size() < leaf_count_max && !info->leaves.empty()) {
-        add({info, slice.shard_index, info->leaves.size() - 1});
+      const shard::ShardInfo& info = plan_->manifest().shards[slice.shard_index];
+      if (leaves.size() < leaf_count_max && !info.leaves.empty()) {
+        leaves.push_back({&info, slice.shard_index, info.leaves.size() - 1});
       }
+      full = true;
       break;
     }
     DNC_ASSIGN(const shard::ShardReader* reader, Open(slice.shard_index));
-    const shard::BlockExtent extent = reader->extent(slice.block_index);
     const std::size_t before = leaves.size();
-    const std::uint64_t last = (extent.offset + extent.bytes - 1) / shard::kLeafBytes;
-    for (std::uint64_t leaf = extent.offset / shard::kLeafBytes; leaf <= last; ++leaf) {
-      add({info, slice.shard_index, leaf});
+    AddLeaves(slice, *reader, &leaves);
+    if (leaves.size() > leaf_count_max) {
+      leaves.resize(before);
+      full = true;
+      // A first block that alone has more leaves is read leaf by leaf.
+      if (count > 0) break;
     }
-    if (leaves.size() <= leaf_count_max) continue;
-    leaves.resize(before);
-    // A block that alone has more leaves is read leaf by leaf.
-    if (count == 0) count = 1;
-    break;
   }
+  if (!full && leaves_.leaf_count_max() >= 2 * kLeafBatch) AddLeavesAhead(window + 1, &leaves);
   DNC_TRY(leaves_.Prefetch(leaves));
   return count;
+}
+
+void WindowFiller::AddLeavesAhead(std::uint64_t window, std::vector<LeafRef>* leaves) const {
+  if (window >= plan_->window_count()) return;
+  const auto missing = static_cast<std::uint64_t>(std::count_if(
+      leaves->begin(), leaves->end(), [&](const LeafRef& ref) { return !leaves_.Has(ref); }));
+  if (missing == 0) return;
+  std::uint64_t room = kLeafBatch - missing;
+  std::vector<LeafRef> ahead;
+  for (const BlockSlice& slice : SlicesByPlace(window)) {
+    const auto open = open_by_index_.find(slice.shard_index);
+    if (open != open_by_index_.end()) AddLeaves(slice, open->second->reader, &ahead);
+  }
+  for (const LeafRef& ref : ahead) {
+    if (room == 0) return;
+    if (leaves_.Has(ref) || std::find(leaves->begin(), leaves->end(), ref) != leaves->end()) {
+      continue;
+    }
+    leaves->push_back(ref);
+    --room;
+  }
 }
 
 void WindowFiller::Release(std::unique_ptr<Window> window) {
@@ -157,7 +189,7 @@ Status WindowFiller::Hold(const BlockSlice& slice) {
   return {};
 }
 
-std::unique_ptr<HeldBlock> WindowFiller::TakeBlock(std::uint32_t samples) {
+std::unique_ptr<HeldBlock> WindowFiller::TakeBlock(std::uint64_t samples) {
   // Buffers are of the exact size, so that what is held is what was computed.
   if (const auto found = free_.find(samples); found != free_.end()) {
     std::unique_ptr<HeldBlock> block = std::move(found->second.back());
@@ -165,8 +197,7 @@ std::unique_ptr<HeldBlock> WindowFiller::TakeBlock(std::uint32_t samples) {
     if (found->second.empty()) free_.erase(found);
     return block;
   }
-  const std::uint64_t bytes = samples * sample_bytes_;
-  while (block_bytes_ + bytes > budget_.block_bytes) {
+  while (block_bytes_ + samples * sample_bytes_ > budget_.block_bytes) {
     DNC_ASSERT(!free_.empty());
     const auto largest = std::prev(free_.end());
     block_bytes_ -= largest->second.back()->bytes;
@@ -174,11 +205,11 @@ std::unique_ptr<HeldBlock> WindowFiller::TakeBlock(std::uint32_t samples) {
     largest->second.pop_back();
     if (largest->second.empty()) free_.erase(largest);
   }
-  block_bytes_ += bytes;
-  meter_.Add(bytes);
   auto block = std::make_unique<HeldBlock>();
-  block->bytes = bytes;
+  block->bytes = samples * sample_bytes_;
   block->samples = samples;
+  block_bytes_ += block->bytes;
+  meter_.Add(block->bytes);
   block->data.columns.resize(column_bytes_.size());
   for (std::size_t c = 0; c < column_bytes_.size(); ++c) {
     block->data.columns[c].reserve(samples * column_bytes_[c]);

@@ -69,10 +69,17 @@ class WindowFiller {
   Result<const shard::ShardReader*> Open(std::uint32_t shard_index);
   Status CheckAgainstManifest(const shard::ShardReader& reader, std::uint32_t shard_index) const;
   // A block of that many samples to decode into, its memory reserved.
-  std::unique_ptr<HeldBlock> TakeBlock(std::uint32_t samples);
+  std::unique_ptr<HeldBlock> TakeBlock(std::uint64_t samples);
+  // The slices of a window in the order of their bytes, so that neighbours share a
+  // leaf while it is there and each shard's index is read once.
+  std::vector<BlockSlice> SlicesByPlace(std::uint64_t window) const;
   // Fetches the leaves of as many of these blocks as fit into the cache together,
-  // from the first one on. Returns the number of blocks.
-  Result<std::size_t> PrefetchLeaves(std::span<const BlockSlice> slices);
+  // from the first one on, and returns their number. If that is all, and there is
+  // room, the batch is filled up with leaves of the window after `window`.
+  Result<std::size_t> PrefetchLeaves(std::span<const BlockSlice> slices, std::uint64_t window);
+  void AddLeaves(const BlockSlice& slice, const shard::ShardReader& reader,
+                 std::vector<LeafRef>* leaves) const;
+  void AddLeavesAhead(std::uint64_t window, std::vector<LeafRef>* leaves) const;
   // Makes held_ hold the slice's block, decoded or shared, for one more window.
   Status Hold(const BlockSlice& slice);
   void Free(std::unique_ptr<HeldBlock> block);

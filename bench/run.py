@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Speed and memory, measured against a limit that was measured in the same run.
+
+`make bench` runs it after a build and prints one table. Each row says what was
+measured, the reference beside it, their ratio, the target, and whether it is met.
+
+    run.py [--only WORDS] [--json]
+
+To add a row, write a function that takes a Context and returns rows, and put it
+into BENCHES. Times are medians of three runs. A miss is shown, not an error; the
+exit code is 1 only if something could not be measured.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RUNS = 3
+MIB = 1 << 20
+FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
+# Debian's Python, for which the package list installs NumPy.
+PYTHON = "/usr/bin/python3"
+
+
+@dataclasses.dataclass
+class Row:
+    what: str
+    measured: str
+    reference: str = ""
+    ratio: float = None
+    target: str = ""
+    ok: bool = None  # None: for information, or skipped.
+
+
+class Skip(Exception):
+    """Why a benchmark cannot run here."""
+
+
+@dataclasses.dataclass
+class Run:
+    seconds: float
+    processor_seconds: float  # Of all its threads.
+    peak_bytes: int
+    output: str
+
+
+def run_once(command, **options):
+    """Runs a command to its end: its times, peak resident memory, stdout."""
+    with tempfile.TemporaryFile() as out:
+        begin = time.monotonic()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, **options)
+        errors = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        process.stderr.close()
+        out.seek(0)
+        output = out.read().decode()
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}: "
+                           f"{errors.decode(errors='replace').strip()[-500:]}")
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10, output)
+
+
+def median_run(command, before=lambda: None, **options):
+    """Of RUNS runs: the one of median time, with the largest peak of all."""
+    runs = []
+    for _ in range(RUNS):
+        before()
+        runs.append(run_once(command, **options))
+    median = sorted(runs, key=lambda run: run.seconds)[RUNS // 2]
+    return dataclasses.replace(median, peak_bytes=max(run.peak_bytes for run in runs))
+
+
+def at_most(what, measured, limit, show, reference="", ratio=None):
+    """A row whose figure must not be above the limit."""
+    return Row(what, show(measured), reference, measured / limit if ratio is None else ratio,
+               f"at most {show(limit)}", measured <= limit)
+
+
+def seconds_text(seconds):
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+
+
+def mib_text(count):
+    return f"{count / MIB:.1f} MiB"
+
+
+class Context:
+    """What several benchmarks share: the programs, a folder, data made once."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.dnc = os.path.join(ROOT, "build", "bin", "dnc")
+        self.shared = os.environ.get("DNC_SHARED_DATA",
+                                     os.path.join(ROOT, os.pardir, "shared", "data"))
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def program(self, name):
+        return os.path.join(ROOT, "build", "release", "bench", name)
+
+    @functools.cached_property
+    def fashion_mnist(self):
+        """Folder with x.npy and y.npy of the training set, and what NumPy makes of it."""
+        if not os.path.isdir(FASHION_MNIST):
+            raise Skip("the Debian package dataset-fashion-mnist is not installed")
+        folder = self.path("fashion_mnist")
+        os.makedirs(folder)
+        script = f"""
+import gzip, numpy, time
+read = lambda name: gzip.open({FASHION_MNIST!r} + "/" + name).read()
+x = numpy.frombuffer(read("train-images-idx3-ubyte.gz"), numpy.uint8, offset=16)
+x = x.reshape(-1, 28, 28)
+y = numpy.frombuffer(read("train-labels-idx1-ubyte.gz"), numpy.uint8, offset=8)
+numpy.save("x.npy", x)
+numpy.save("y.npy", y)
+begin = time.monotonic()
+numpy.savez_compressed("both.npz", x=x, y=y)
+print(time.monotonic() - begin)
+"""
+        self.savez_seconds = float(run_once([PYTHON, "-c", script], cwd=folder).output)
+        return folder
+
+    @functools.cached_property
+    def divided_fashion_mnist(self):
+        """Folder of shards of the training set."""
+        folder = self.path("fashion_mnist_shards")
+        self.divide_fashion_mnist(folder)
+        return folder
+
+    def divide_fashion_mnist(self, folder):
+        data = self.fashion_mnist
+        return median_run([self.dnc, "divide", f"{data}/x.npy", "--labels", f"{data}/y.npy",
+                           "--to", folder, "--name", "Fashion-MNIST"],
+                          before=lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def folder_bytes(folder):
+    return sum(entry.stat().st_size for entry in os.scandir(folder))
+
+
+def start(context):
+    run = median_run([context.dnc, "--version"])
+    return [at_most("dnc --version", run.seconds, 0.020, seconds_text)]
+
+
+def divide_fashion_mnist(context):
+    folder = context.path("divide")
+    run = context.divide_fashion_mnist(folder)
+    savez_bytes = os.path.getsize(os.path.join(context.fashion_mnist, "both.npz"))
+    divided_bytes = folder_bytes(folder)
+    what = "divide Fashion-MNIST (npy, 60,000)"
+    return [
+        at_most(f"{what}: time", run.seconds, 2, seconds_text,
+                f"savez_compressed {seconds_text(context.savez_seconds)}",
+                run.seconds / context.savez_seconds),
+        Row(f"{what}: processor time", seconds_text(run.processor_seconds)),
+        at_most(f"{what}: resident", run.peak_bytes, 64 * MIB, mib_text),
+        at_most(f"{what}: size", divided_bytes, savez_bytes, mib_text,
+                f"savez_compressed {mib_text(savez_bytes)}"),
+    ]
+
+
+def divide_photos(context):
+    photos = os.path.join(context.shared, "clothing", "train")
+    if not os.path.isdir(photos):
+        raise Skip(f"{os.path.relpath(photos, ROOT)} is not there")
+    folder = context.path("photos")
+    run = median_run([context.dnc, "divide", photos, "--resize", "198x198", "--to", folder,
+                      "--json"], before=lambda: shutil.rmtree(folder, ignore_errors=True))
+    report = json.loads(run.output)
+    raw = report["raw_bytes"]
+    what = f"divide {report['samples']:,} photos to 198x198"
+    return [
+        at_most(f"{what}: time", run.seconds, 20, seconds_text,
+                f"its processor time {seconds_text(run.processor_seconds)}"),
+        at_most(f"{what}: resident", run.peak_bytes, 128 * MIB, mib_text),
+        Row(f"{what}: size", mib_text(folder_bytes(folder)), f"raw {mib_text(raw)}",
+            folder_bytes(folder) / raw),
+    ]
+
+
+def stream(context):
+    rows = []
+    for budget, window in ((64 * MIB, 1 << 14), (32 * MIB, 1 << 13)):
+        run = run_once([context.program("stream_bench"), context.divided_fashion_mnist,
+                        str(budget), str(window)])
+        figures = json.loads(run.output)
+        what = f"stream Fashion-MNIST in {budget // MIB} MiB, windows of {window:,}"
+        zstd = figures["samples"] / figures["zstd_seconds"]
+        required = budget == 64 * MIB  # The default; a tight budget fetches leaves again.
+        rows += [
+            Row(f"{what}: one core", f"{figures['samples_per_second']:,.0f} samples/s",
+                f"zstd alone {zstd:,.0f}", figures["ratio"], "at least 0.5" if required else "",
+                figures["ratio"] >= 0.5 if required else None),
+            at_most(f"{what}: held", figures["held_peak_bytes"], budget, mib_text),
+            at_most(f"{what}: resident growth", figures["resident_growth_bytes"],
+                    budget + 16 * MIB, mib_text),
+        ]
+    return rows
+
+
+BENCHES = [start, divide_fashion_mnist, divide_photos, stream]
+
+
+def print_table(rows):
+    head = ["what", "measured", "reference", "ratio", "target", ""]
+    lines = [[row.what, row.measured, row.reference,
+              "" if row.ratio is None else f"{row.ratio:.3f}", row.target,
+              {True: "ok", False: "MISS", None: ""}[row.ok]] for row in rows]
+    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+    for line in [head, ["-" * width for width in widths], *lines]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Speed and memory against their limits.")
+    parser.add_argument("--only", default="", help="run the benchmarks whose name holds this")
+    parser.add_argument("--json", action="store_true", help="one JSON object a row")
+    arguments = parser.parse_args()
+    rows = []
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="dnc-bench-") as folder:
+        context = Context(folder)
+        if not os.path.exists(context.dnc):
+            sys.exit("build/bin/dnc is not there; run `make build` first")
+        for bench in BENCHES:
+            if arguments.only not in bench.__name__:
+                continue
+            print(f"{bench.__name__} ...", file=sys.stderr, flush=True)
+            try:
+                rows += bench(context)
+            except Skip as reason:
+                rows.append(Row(bench.__name__, "skipped", str(reason)))
+            except (RuntimeError, OSError, ValueError, KeyError) as error:
+                rows.append(Row(bench.__name__, "failed", str(error)))
+                failed = True
+    if arguments.json:
+        for row in rows:
+            print(json.dumps(dataclasses.asdict(row)))
+    else:
+        print_table(rows)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -207,8 +207,10 @@ Status RunBenchmark(const BenchmarkOptions& options) {
     SetThreads(options.threads);
     PlainLoop plain(*network, options.batch_size);
     Print(options, "plain", Measure(options, [&] { plain.Step(); }));
+  } catch (const c10::Error& error) {
+    return Error{ErrorCode::kInternal, std::string("libtorch: ") + error.what_without_backtrace()};
   } catch (const std::exception& error) {
-    return Error{ErrorCode::kInternal, std::string("libtorch: ") + error.what()};
+    return Error{ErrorCode::kInternal, error.what()};
   }
   Speed speed;
   DNC_TRY(MeasureEngine(options, *network, &speed));

@@ -31,13 +31,13 @@ class H5Handle {
 
   std::int64_t id() const { return id_; }
   bool ok() const { return id_ >= 0; }
-  // False if HDF5 could not close it, for example with bytes still unwritten.
-  bool Close() {
-    const std::int64_t id = std::exchange(id_, -1);
-    return id < 0 || closer_(id) >= 0;
-  }
 
  private:
+  void Close() {
+    const std::int64_t id = std::exchange(id_, -1);
+    if (id >= 0) closer_(id);
+  }
+
   std::int64_t id_ = -1;
   Closer closer_ = nullptr;
 };
@@ -55,11 +55,7 @@ class QuietH5 {
   void* data_ = nullptr;
 };
 
-// What HDF5's error stack says first, in one line.
-struct H5Failure {
-  std::string text;
-  int error_number = 0;  // Of the system call that failed; 0: none did.
-};
-H5Failure LastH5Failure();
+// What HDF5's error stack gives as the cause, in one line.
+std::string LastH5Failure();
 
 }  // namespace dnc::model

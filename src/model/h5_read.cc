@@ -206,7 +206,7 @@ Status ReadDataset(const H5Handle& dataset, const WeightSpec& weight, float* out
   }
   DNC_TRY(CheckStorage(dataset, weight.count));
   if (H5Dread(dataset.id(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0) {
-    return Corrupt("its elements cannot be read: HDF5: " + LastH5Failure().text);
+    return Corrupt("its elements cannot be read: HDF5: " + LastH5Failure());
   }
   return {};
 }
@@ -252,7 +252,7 @@ Result<H5Handle> OpenH5(const std::string& path) {
   const H5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   if (!access.ok() || H5Pset_file_locking(access.id(), false, true) < 0 ||
       H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG) < 0) {
-    return Error{ErrorCode::kInternal, "HDF5: " + LastH5Failure().text};
+    return Error{ErrorCode::kInternal, "HDF5: " + LastH5Failure()};
   }
   if (H5Fis_hdf5(path.c_str()) <= 0) {
     return Corrupt(path +
@@ -260,7 +260,7 @@ Result<H5Handle> OpenH5(const std::string& path) {
                    "model.save(\"m.h5\") writes it");
   }
   H5Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), H5Fclose);
-  if (!file.ok()) return Corrupt(path + ": cannot be opened: HDF5: " + LastH5Failure().text);
+  if (!file.ok()) return Corrupt(path + ": cannot be opened: HDF5: " + LastH5Failure());
   return file;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include <functional>
+#include <thread>
 
 #include "model/test_models.h"
 #include "testing/testing.h"
@@ -193,6 +194,22 @@ TEST_F(H5Test, AFailedSaveLeavesTheOldFileAndNothingElse) {
   EXPECT_EQ(MustRead(path_), before);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1);
   EXPECT_THAT(SaveH5(large, path_), Succeeds());
+}
+
+TEST_F(H5Test, SavesInSeveralThreadsAtOnce) {
+  const TrainedModel trained = Trained(test::SmallNetworkJson());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 5; ++round) {
+        EXPECT_THAT(SaveH5(trained, path_ + std::to_string(i)), Succeeds());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int i = 1; i < 4; ++i) {
+    EXPECT_EQ(MustRead(path_ + std::to_string(i)), MustRead(path_ + "0"));
+  }
 }
 
 TEST_F(H5Test, SaysWhereItCannotWrite) {

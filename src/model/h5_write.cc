@@ -1,11 +1,13 @@
 // The layout is that of save_model_to_hdf5 and save_weights_to_hdf5_group in
 // keras/saving/legacy/hdf5_format.py (2.11), with the string types that h5py
-// gives them. HDF5 writes into the temporary file of an AtomicFile.
+// gives them. HDF5 builds the file in memory: where its own writing fails, as on
+// a full disk, it can neither close the file nor leave it (1.10.8 then crashes as
+// the process exits), so that the bytes are written without it.
 
 #include <hdf5.h>
 
 #include <algorithm>
-#include <set>
+#include <atomic>
 
 #include "base/file.h"
 #include "model/h5.h"
@@ -20,10 +22,9 @@ constexpr const char* kBackend = "tensorflow";
 // An attribute must fit an object header of 64 KiB: Keras splits longer lists.
 constexpr std::size_t kListBytesMax = 64512;
 
+// In memory only the lack of it makes HDF5 fail.
 Error WriteError(const std::string& path) {
-  const H5Failure failure = LastH5Failure();
-  if (failure.error_number != 0) return ErrnoError("write", path, failure.error_number);
-  return {ErrorCode::kIo, "cannot write " + path + ": HDF5: " + failure.text};
+  return {ErrorCode::kResourceExhausted, "cannot write " + path + ": HDF5: " + LastH5Failure()};
 }
 
 // All writing of one file; the first failure sticks, and later calls do nothing.
@@ -31,14 +32,27 @@ class H5Writer {
  public:
   explicit H5Writer(std::string path) : path_(std::move(path)) {}
 
-  H5Handle CreateFile(const std::string& temporary_path) {
+  // A file of about `bytes` in memory.
+  H5Handle CreateFile(std::size_t bytes) {
     const H5Handle access = Own(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
     if (!access.ok()) return {};
-    // The name is ours alone, and some network file systems have no locks.
-    Check(H5Pset_file_locking(access.id(), false, true));
+    Check(H5Pset_fapl_core(access.id(), bytes, false));
     Check(H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG));
-    return Own(H5Fcreate(temporary_path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()),
-               H5Fclose);
+    // HDF5 tells files apart by name, also those in memory.
+    static std::atomic<unsigned> counter = 0;
+    const std::string name = "/dnc model in memory/" + std::to_string(counter++);
+    return Own(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
+  }
+
+  // All bytes of a file in memory.
+  Bytes TakeImage(const H5Handle& file) {
+    Check(H5Fflush(file.id(), H5F_SCOPE_GLOBAL));
+    const ssize_t size = H5Fget_file_image(file.id(), nullptr, 0);
+    Check(size < 0 ? -1 : 0);
+    if (!status_.ok()) return {};
+    Bytes image(static_cast<std::size_t>(size));
+    Check(H5Fget_file_image(file.id(), image.data(), image.size()) < 0 ? -1 : 0);
+    return image;
   }
 
   // Intermediate groups of a name with slashes are created, too.
@@ -108,11 +122,6 @@ class H5Writer {
                                  H5Dclose);
     if (!dataset.ok()) return;
     Check(H5Dwrite(dataset.id(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements));
-  }
-
-  // To be called once for each handle whose bytes must reach the file.
-  void Close(H5Handle* handle) {
-    if (!handle->Close()) Check(-1);
   }
 
   void Check(int result) {
@@ -198,9 +207,8 @@ void WriteWeights(const TrainedModel& trained, const H5Handle& file, H5Writer* w
 Status SaveH5(const TrainedModel& trained, const std::string& path) {
   DNC_ASSERT(trained.weights.size() == trained.model.weight_count);
   const QuietH5 quiet;
-  DNC_ASSIGN(AtomicFile output, AtomicFile::Create(path));
   H5Writer writer(path);
-  H5Handle file = writer.CreateFile(output.temporary_path());
+  H5Handle file = writer.CreateFile(4 * trained.weights.size() + (1u << 20));
   DNC_TRY(writer.status());
   writer.WriteText(file, "keras_version", kKerasVersion, H5T_CSET_UTF8);
   writer.WriteText(file, "backend", kBackend, H5T_CSET_UTF8);
@@ -209,9 +217,10 @@ Status SaveH5(const TrainedModel& trained, const std::string& path) {
     writer.WriteText(file, "training_config", trained.model.training_config_json, H5T_CSET_ASCII);
   }
   WriteWeights(trained, file, &writer);
-  writer.Close(&file);
+  const Bytes image = writer.TakeImage(file);
+  file = {};
   DNC_TRY(writer.status());
-  return output.Commit();
+  return WriteFileAtomically(path, image);
 }
 
 }  // namespace dnc::model

@@ -12,6 +12,9 @@ namespace {
 // How often a waiting exchange looks at its cancel flag and its silence.
 constexpr int kPollMs = 100;
 constexpr std::uint64_t kErrorBodyBytesMax = 1u << 20;
+// Smaller bodies are sent without asking whether they are welcome: libcurl would ask
+// for every one, which costs a round trip.
+constexpr std::uint64_t kExpectBytesMin = 1u << 20;
 
 bool IsSuccess(int status) { return status >= 200 && status < 300; }
 
@@ -212,6 +215,9 @@ std::variant<Reply, TransferError> TransferPool::Run(const Exchange& exchange) {
   }
   if (!exchange.content_type.empty()) {
     headers = curl_slist_append(headers, ("Content-Type: " + exchange.content_type).c_str());
+  }
+  if (!exchange.content_type.empty() && exchange.upload_bytes < kExpectBytesMin) {
+    headers = curl_slist_append(headers, "Expect:");
   }
   SetCommonOptions(easy, exchange, headers);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, state.message.data());

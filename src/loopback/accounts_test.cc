@@ -291,14 +291,14 @@ TEST_F(BadSubmissionTest, MissingShardsAreCountedAndNamed) {
 
 TEST_F(SubmissionTest, AProjectAboveTheLimitsIsRefused) {
   server::ServerOptions options;
-  options.project_bytes_max = 2000;
+  options.project_bytes_max = 4000;
   options.weight_count_max = 10;
   TestServer server(folder_ / "state", options);
   const auto user = MakeUser(server.url(), "ada");
   TinyProject project = MakeTinyProject();
   EXPECT_THAT(Submit(user.get(), project), FailsWith(ErrorCode::kTooLarge, HasSubstr("weights")));
-  project.spec.description = std::string(3000, 'x');
-  EXPECT_THAT(Submit(user.get(), project), FailsWith(ErrorCode::kTooLarge, HasSubstr("2,000")));
+  project.spec.description = std::string(5000, 'x');
+  EXPECT_THAT(Submit(user.get(), project), FailsWith(ErrorCode::kTooLarge, HasSubstr("4,000")));
 }
 
 TEST_F(SubmissionTest, AProjectIsItsOwnersAlone) {

@@ -466,7 +466,9 @@ TEST_F(GridTest, ADamagedUpdateInTheStoreHoldsTheFoldUpAndSaysSo) {
   }
   const std::string sound = *ReadFile(path, 1 << 20);
   std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-  ASSERT_THAT(WriteFileAtomically(path, AsBytes(sound + "x")), Succeeds());
+  std::string damaged = sound;
+  damaged.back() = static_cast<char>(damaged.back() ^ 1);
+  ASSERT_THAT(WriteFileAtomically(path, AsBytes(damaged)), Succeeds());
   ASSERT_THAT(DoTask(provider_.get(), Lease(provider_.get()), kWeightCount), Succeeds());
   for (int i = 0; i < 200 && Status().failure.empty(); ++i) ::usleep(10'000);
   EXPECT_THAT(Status().failure, AllOf(HasSubstr("update-1-"), HasSubstr("changed")));

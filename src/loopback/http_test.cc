@@ -150,7 +150,7 @@ TEST_F(HttpTest, TakesAChunkedBodyAndExpectContinue) {
       "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
       "Expect: 100-continue\r\n\r\n");
   EXPECT_THAT(raw.Receive("\r\n\r\n"), StartsWith("HTTP/1.1 100"));
-  raw.Send("a\r\n{\"name\": \"\r\n1e\r\nada\", \"password\": \"wrong one\"} \r\n0\r\n\r\n");
+  raw.Send("a\r\n{\"name\": \"\r\n1f\r\nada\", \"password\": \"wrong one\"} \r\n0\r\n\r\n");
   EXPECT_THAT(raw.Receive("}}"), StartsWith("HTTP/1.1 401"));
 }
 

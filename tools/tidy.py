@@ -88,7 +88,8 @@ def check_source(name, text, table, report):
     if len(lines) > FILE_LINES_MAX + 1:
         report(name, len(lines), f"{len(lines)} lines; at most {FILE_LINES_MAX}")
     room = name.split("/")[1] if name.startswith("src/") else None
-    is_test = name.endswith("_test.cc")
+    # Headers of test data say so in their names: shard_test_data.h, trainers_for_test.h.
+    is_test = name.endswith("_test.cc") or "_test_" in name or "_for_test" in name
     for number, line in enumerate(lines, 1):
         if len(line) > COLUMNS_MAX:
             report(name, number, f"{len(line)} columns; at most {COLUMNS_MAX}")

@@ -193,6 +193,7 @@ class BadInput(Case):
         self.nothing_written()
 
     def test_npy_that_is_no_array(self):
-        self.write("x.npy", "this is not an array")
+        with open(self.path("x.npy"), "wb") as file:
+            file.write(b"\x01\x02 this is not an array \x00")
         self.refuse(6, "divide", self.path("x.npy"), "--to", self.path("out"), says=["x.npy"])
         self.nothing_written()

@@ -162,7 +162,7 @@ class Refused(Case):
         self.server("--object-bytes-max", "1KiB")
         self.divide_images(2000)
         self.project()
-        self.refuse(7, "submit", self.path("project.json"), says=["1024"])
+        self.refuse(7, "submit", self.path("project.json"), says=["1,024"])
 
     def test_server_that_is_not_there(self):
         with socket.socket() as free:

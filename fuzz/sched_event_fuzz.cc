@@ -2,6 +2,7 @@
 // chooses which. A snapshot gets a good checksum, or the fuzzer would never pass it;
 // one that is taken must hold together, whatever is then asked of it.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 

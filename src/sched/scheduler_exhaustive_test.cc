@@ -225,6 +225,7 @@ class Explorer {
       replayed.Apply(step.now, *event, &effects);
     }
     EXPECT_EQ(replayed.digest(), scheduler.digest());
+    EXPECT_EQ(Fingerprint(replayed), Fingerprint(restored)) << "a snapshot that forgets";
     EXPECT_EQ(effects.size(), last_effects.size());
     effects.clear();
     restored.PendingEffects(&effects);
@@ -304,7 +305,7 @@ class Explorer {
 
 TEST(SchedulerExhaustiveTest, FinishesFromEveryStateOfOneStepOfThreeTasks) {
   Explorer explorer({.train_samples = 10, .total_tasks = 3, .task_size = 3});
-  EXPECT_GT(explorer.Run(8), 5'000u);
+  EXPECT_GT(explorer.Run(7), 2'000u);
   EXPECT_GT(explorer.finished(), 0u);
   EXPECT_GT(explorer.failed(), 0u);
 }

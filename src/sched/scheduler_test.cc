@@ -296,6 +296,19 @@ TEST_F(SchedulerTest, BacksUpTheLeaseThatSeemsToEndLast) {
   EXPECT_FALSE(Request({24}));
 }
 
+TEST_F(SchedulerTest, BacksUpALeaseWithoutProgressFirstAndTheOldestOfEquals) {
+  Submit({.train_samples = 40, .total_tasks = 4, .task_size = 4});
+  const auto a = Request(kAnna), b = Request(kBen);
+  Wait(Duration::Milliseconds(1));
+  const auto c = Request(kCleo), d = Request({14});
+  Wait(Duration::Seconds(3));
+  Do(LeaseRenewed{kAnna, a->lease, 1});
+  EXPECT_EQ(Request({21})->task, b->task);
+  EXPECT_EQ(Request({22})->task, c->task);
+  EXPECT_EQ(Request({23})->task, d->task);
+  EXPECT_EQ(Request({24})->task, a->task);
+}
+
 TEST_F(SchedulerTest, CountsTheFirstResultOfATaskAndRevokesTheOtherLease) {
   Submit({.train_samples = 20, .total_tasks = 2, .task_size = 2});
   const auto a = Request(kAnna);

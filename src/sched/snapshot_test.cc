@@ -2,6 +2,8 @@
 // accidents; those who can mend the checksum meet the checks behind it, so these tests
 // mend it too.
 
+#include <tuple>
+
 #include "base/prng.h"
 #include "sched/scheduler.h"
 #include "testing/testing.h"
@@ -63,6 +65,54 @@ TEST(SnapshotTest, GivesBackTheSameScheduler) {
   restored->CheckInvariants();
   EXPECT_EQ(restored->digest(), scheduler.digest());
   EXPECT_EQ(restored->next_deadline(), scheduler.next_deadline());
+}
+
+TEST(SnapshotTest, ForgetsNothingThatAStatusPageShows) {
+  Scheduler scheduler = BusyScheduler();
+  const auto holder = [&] {
+    for (const ProviderView& view : scheduler.providers()) {
+      if (view.lease) return view;
+    }
+    return ProviderView{};
+  }();
+  ASSERT_TRUE(holder.lease);
+  std::vector<Effect> effects;
+  scheduler.Apply({2'000'000}, LeaseRenewed{holder.provider, holder.lease, 2}, &effects);
+  const auto restored = Scheduler::Restore(scheduler.Snapshot(), SchedulerOptions());
+  ASSERT_THAT(restored, Succeeds());
+
+  const auto providers = scheduler.providers();
+  const auto again = restored->providers();
+  ASSERT_EQ(again.size(), providers.size());
+  const auto fields = [](const ProviderView& v) {
+    return std::tuple(v.provider, v.project, v.lease, v.task, v.samples_done, v.tasks_accepted,
+                      v.samples_accepted, v.results_refused, v.us_per_1000_samples, v.last_seen);
+  };
+  bool progress = false;
+  for (std::size_t i = 0; i < providers.size(); ++i) {
+    EXPECT_EQ(fields(again[i]), fields(providers[i]));
+    progress |= providers[i].samples_done == 2;
+  }
+  EXPECT_TRUE(progress);
+  for (const ProjectId id : scheduler.projects()) {
+    const ProjectView a = *scheduler.FindProject(id);
+    const ProjectView b = *restored->FindProject(id);
+    const auto view = [](const ProjectView& v) {
+      return std::tuple(v.project, v.config.train_samples, v.config.contributors_max, v.phase,
+                        v.version, v.steps_total, v.weights, v.tasks_done, v.tasks_total,
+                        v.tasks_leased, v.contributors, v.submitted, v.ended, v.failure);
+    };
+    EXPECT_EQ(view(a), view(b));
+    ASSERT_EQ(a.evaluations.size(), b.evaluations.size());
+    for (std::size_t i = 0; i < a.evaluations.size(); ++i) {
+      EXPECT_EQ(a.evaluations[i].version, b.evaluations[i].version);
+      EXPECT_EQ(a.evaluations[i].metrics, b.evaluations[i].metrics);
+    }
+    ASSERT_TRUE(a.last_step && b.last_step);
+    EXPECT_EQ(a.last_step->metrics, b.last_step->metrics);
+    EXPECT_EQ(a.last_step->started, b.last_step->started);
+    EXPECT_EQ(a.last_step->closed, b.last_step->closed);
+  }
 }
 
 TEST(SnapshotTest, TakesAnEmptyScheduler) {

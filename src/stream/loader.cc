@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <thread>
 
@@ -220,7 +221,13 @@ Result<std::unique_ptr<Loader>> Loader::Open(Plan plan, const store::ObjectStore
   if (options.skip_samples == plan.sample_count()) {
     loader = std::make_unique<EmptyLoader>();
   } else {
-    loader = std::make_unique<ThreadedLoader>(std::move(plan), store, options);
+    try {
+      loader = std::make_unique<ThreadedLoader>(std::move(plan), store, options);
+    } catch (const std::exception& failure) {
+      return Error{ErrorCode::kResourceExhausted,
+                   std::string("cannot start streaming: ") + failure.what() +
+                       "; free memory or threads, or give a smaller budget"};
+    }
   }
   return loader;
 }

@@ -100,6 +100,7 @@ class Context:
     def __init__(self, folder):
         self.folder = folder
         self.dnc = os.path.join(ROOT, "build", "bin", "dnc")
+        self.trainer = os.path.join(ROOT, "build", "bin", "dnc-trainer")
         self.shared = os.environ.get("DNC_SHARED_DATA",
                                      os.path.join(ROOT, os.pardir, "shared", "data"))
 
@@ -210,7 +211,72 @@ def stream(context):
     return rows
 
 
-BENCHES = [start, divide_fashion_mnist, divide_photos, stream]
+def trainer_loops(context, name, threads, batch=32):
+    """samples/s of the plain libtorch loop and of dnc-trainer's engine, data in memory."""
+    run = run_once([context.trainer, "--benchmark", name, "--threads", str(threads),
+                    "--batch", str(batch), "--seconds", "8"])
+    lines = [json.loads(line) for line in run.output.splitlines()]
+    return {line["loop"]: line["samples_per_second"] for line in lines}
+
+
+def train_from_stream(context):
+    """An epoch of the demo's CNN by dnc train, against a plain loop on data in memory."""
+    project = context.path("project.json")
+    with open(project, "w") as file:
+        json.dump({"name": "bench", "model": os.path.join(ROOT, "examples", "fashion_mnist",
+                                                          "model.json"),
+                   "data": os.path.join(context.divided_fashion_mnist, "manifest.json"),
+                   "fit": {"epochs": 1, "batch_size": 32}}, file)
+    out = context.path("model.h5")
+    pairs = []
+    for _ in range(RUNS):  # In pairs, since the machine's speed drifts.
+        plain = trainer_loops(context, "demo", 2)["plain"]
+        run = run_once([context.dnc, "train", project, "--out", out, "--threads", "2", "--json"])
+        report = json.loads(run.output)
+        pairs.append((report["samples"] / report["seconds"] / plain, plain, report, run))
+    ratio, plain, report, run = sorted(pairs, key=lambda pair: pair[0])[RUNS // 2]
+    return [
+        Row("train from the stream (demo's CNN, 2 threads)",
+            f"{report['samples'] / report['seconds']:,.0f} samples/s",
+            f"plain libtorch in memory {plain:,.0f}", ratio, "at least 0.95", ratio >= 0.95),
+        Row("train from the stream: waited for data", seconds_text(report["waited_seconds"]),
+            f"of {seconds_text(report['seconds'])}",
+            report["waited_seconds"] / report["seconds"]),
+    ]
+
+
+def train_cnn(context):
+    """The CNN of 198x198x3 images, batch 32, in dnc-trainer."""
+    rows = []
+    for threads, target in ((2, 80), (1, None)):
+        loops = [trainer_loops(context, "cnn", threads) for _ in range(RUNS)]
+        loop = sorted(loops, key=lambda found: found["engine"])[RUNS // 2]
+        rows.append(Row(f"CNN 198x198x3, {threads} threads", f"{loop['engine']:.1f} images/s",
+                        f"plain libtorch {loop['plain']:.1f}", loop["engine"] / loop["plain"],
+                        f"at least {target} images/s" if target else "",
+                        loop["engine"] >= target if target else None))
+    return rows
+
+
+def demo(context):
+    """make demo, after the build."""
+    run = run_once([sys.executable, os.path.join(ROOT, "examples", "fashion_mnist", "demo.py")])
+    with open(os.path.join(ROOT, "build", "demo", "summary.json")) as file:
+        summary = json.load(file)
+    peaks = summary["peak_memory_kib"]
+    daemons = [kib for name, kib in peaks.items()
+               if name.startswith("provider") and "trainer" not in name]
+    return [
+        at_most("demo: wall time", run.seconds, 120, seconds_text,
+                f"training {seconds_text(summary['training_seconds'])}"),
+        Row("demo: accuracy on the test images", f"{summary['accuracy']:.4f}", "", None,
+            "at least 0.88", summary["accuracy"] >= 0.88),
+        at_most("demo: server resident", peaks["server"] << 10, 64 * MIB, mib_text),
+        at_most("demo: provider daemon resident", max(daemons) << 10, 96 * MIB, mib_text),
+    ]
+
+
+BENCHES = [start, divide_fashion_mnist, divide_photos, stream, train_from_stream, train_cnn, demo]
 
 
 def print_table(rows):

@@ -90,6 +90,7 @@ class MemoryWatch(threading.Thread):
         self.roots[name] = pid
 
     def peak(self, name, pid):
+        """Notes the peak of one process."""
         try:
             with open(f"/proc/{pid}/status") as file:
                 fields = dict(line.split(":", 1) for line in file if ":" in line)
@@ -98,12 +99,11 @@ class MemoryWatch(threading.Thread):
                 label = name if fields["Name"].strip() == "dnc" else name + " trainer"
                 kib = int(fields["VmHWM"].split()[0])
                 self.peaks[label] = max(self.peaks.get(label, 0), kib)
-            with open(f"/proc/{pid}/task/{pid}/children") as file:
-                return [int(child) for child in file.read().split()]
         except (OSError, ValueError):
-            return []
+            pass  # It has just ended.
 
-    def children_of_threads(self, pid):
+    def children(self, pid):
+        """Of all threads: any of them may have started one."""
         found = []
         try:
             for task in os.listdir(f"/proc/{pid}/task"):
@@ -117,7 +117,7 @@ class MemoryWatch(threading.Thread):
         while not self.done.wait(0.2):
             for name, pid in list(self.roots.items()):
                 self.peak(name, pid)
-                for child in self.children_of_threads(pid):
+                for child in self.children(pid):
                     self.peak(name, child)
 
 
@@ -185,10 +185,16 @@ def main():
     watch.done.set()
     watch.join()
 
+    summary = {"accuracy": result["accuracy"], "samples": result["samples"],
+               "wall_seconds": time.monotonic() - started,
+               "training_seconds": training_seconds, "peak_memory_kib": watch.peaks}
+    with open(os.path.join(WORK, "summary.json"), "w") as file:
+        json.dump(summary, file, indent=2)
+
     say("")
     say(f"accuracy on {result['samples']:,} test images   {result['accuracy']:.4f}"
         f"   (wanted: at least {ACCURACY_MIN})")
-    say(f"wall time                         {time.monotonic() - started:.1f} s, "
+    say(f"wall time                         {summary['wall_seconds']:.1f} s, "
         f"of which training {training_seconds:.1f} s")
     for name in sorted(watch.peaks):
         say(f"peak memory of {name:<18} {watch.peaks[name] / 1024:.0f} MiB")

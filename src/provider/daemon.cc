@@ -103,6 +103,7 @@ struct Provider::Impl {
   void PublishStatistics();
   Instant Deadline() const;
   void OnDeadlines();
+  void EndTrainingAtOnce();
   void EndWork();
 
   void Do(const agent::RequestLease&);
@@ -132,6 +133,7 @@ struct Provider::Impl {
   agent::Metrics metrics;  // Of the last training.
   bool refused = false;    // In this turn; then LeaseLost says nothing new.
   bool waiting_shown = false;
+  bool training = false;  // A Train was not answered yet.
   Instant show_waiting_at = Instant::Never();
   Instant kill_trainer_at = Instant::Never();
   Instant speed_from;                    // Of the first progress of a task...
@@ -145,6 +147,7 @@ struct Provider::Impl {
 
   // Last: their threads use all above.
   Lane renewals;
+  Lane releases;
   Lane work;
 };
 
@@ -159,9 +162,11 @@ void Provider::Impl::Send(Message message) {
 void Provider::Impl::EndWork() {
   work.Cancel();
   renewals.Cancel();
+  releases.Cancel();
   if (runner != nullptr) runner->StopTrainer();
   work.End();
   renewals.End();
+  releases.End();
   runner.reset();
 }
 
@@ -202,6 +207,7 @@ void Provider::Impl::Do(const agent::Train& effect) {
     report.project = project->name;
   }
   speed_from = Instant::Never();
+  training = true;
   observer->OnTraining(report);
   work.Post([this, task = effect.task] {
     Instant next_progress = MonotonicNow() + kProgressEvery;
@@ -221,10 +227,19 @@ void Provider::Impl::Do(const agent::AbortWork&) {
   // A lost task ends between two batches, which keeps the trainer for the next one; a
   // stop does not wait for that.
   if (agent.view().stopping) {
-    runner->StopTrainer();
+    EndTrainingAtOnce();
   } else {
     kill_trainer_at = MonotonicNow() + parts.abort_patience;
   }
+}
+
+// The lease goes back now: on a busy machine a killed trainer may take seconds to end,
+// and one that is being started cannot be killed yet. The real answer comes too late
+// to fit, and is dropped.
+void Provider::Impl::EndTrainingAtOnce() {
+  runner->StopTrainer();
+  if (!std::exchange(training, false)) return;
+  Send(agent::CallFailed{agent::Call::kTrain, {ErrorCode::kCancelled, "stopped"}});
 }
 
 void Provider::Impl::Do(const agent::UploadResult& effect) {
@@ -246,7 +261,7 @@ void Provider::Impl::Do(const agent::RenewLease& effect) {
 
 void Provider::Impl::Do(const agent::ReleaseLease& effect) {
   observer->OnGivenBack(report, effect.failed, effect.reason);
-  work.Post([this, effect] {
+  releases.Post([this, effect] {
     const Result<proto::LeaseAnswer> answer =
         calls->ReleaseLease(effect.lease, {effect.failed, CutReason(effect.reason)});
     if (!answer.ok()) return Send(agent::CallFailed{agent::Call::kReleaseLease, answer.error()});
@@ -281,8 +296,10 @@ void Provider::Impl::Observe(const agent::Event& event) {
     observer->OnProgress(report, progress->samples_done, speed);
   } else if (const auto* done = std::get_if<agent::TrainingDone>(&event)) {
     metrics = done->metrics;
+    training = false;
   } else if (const auto* failed = std::get_if<agent::CallFailed>(&event)) {
     if (failed->call == agent::Call::kRequestLease) show_waiting_at = Instant::Never();
+    if (failed->call == agent::Call::kTrain) training = false;
   }
 }
 
@@ -306,7 +323,7 @@ void Provider::Impl::Dispatch(const agent::Event& event) {
   if (view.state != agent::State::kAborting) {
     kill_trainer_at = Instant::Never();
   } else if (view.stopping) {
-    runner->StopTrainer();  // The stop came while a lost task was being ended.
+    EndTrainingAtOnce();  // The stop came while a lost task was being ended.
   }
 }
 
@@ -349,7 +366,7 @@ Result<std::unique_ptr<Provider>> Provider::Create(const ProviderOptions& option
   trainer_options.boxed = options.boxed;
   DNC_ASSIGN(trainer_options.program_path, trainer::FindTrainerProgram(options.trainer_program));
 
-  // Four threads would otherwise get heaps of their own, and large buffers, once
+  // Threads would otherwise get heaps of their own, and large buffers, once
   // freed, would stay with the process.
   ::mallopt(M_ARENA_MAX, 1);
   ::mallopt(M_MMAP_THRESHOLD, 256 << 10);
@@ -378,6 +395,7 @@ Result<std::unique_ptr<Provider>> Provider::Create(const ProviderOptions& option
   calls.token = options.token;
   calls.work_cancelled = impl->work.cancelled();
   calls.renewals_cancelled = impl->renewals.cancelled();
+  calls.releases_cancelled = impl->releases.cancelled();
   calls.on_object_retry = [impl = impl.get()](const Error& error, Duration wait) {
     impl->Send(ObjectRetry{error, wait});
   };

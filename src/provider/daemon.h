@@ -1,7 +1,7 @@
 // The provider's daemon: lends this machine to a server's projects until it is
-// stopped. It runs the effects of agent::Agent, which decides what comes next:
-// network and training on one thread, renewals of the lease on another, decisions
-// and the observer on the thread that calls Run().
+// stopped. It runs the effects of agent::Agent, which decides what comes next: the
+// work (network and training) on one thread, renewing and giving back leases on others,
+// decisions and the observer on the thread that calls Run().
 //
 // What the owner lends is a limit: cores are the trainer's threads; memory bounds
 // the trainer's data, and a project that needs more is refused with the arithmetic;

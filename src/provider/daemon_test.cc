@@ -350,6 +350,22 @@ TEST(ProviderTest, AStopWhileItTrainsKillsTheTrainerAndGivesTheLeaseBack) {
   EXPECT_FALSE(grid.releases()[0].failed);
 }
 
+TEST(ProviderTest, AStopGivesTheLeaseBackBeforeTheTrainerHasEnded) {
+  ScriptedGrid grid({});
+  Holder holder;
+  Running provider(&grid);
+  provider.hooks.on_submit = [&](const std::atomic<bool>&) -> Status {
+    const std::atomic<bool> never{false};  // As a killed process on a busy machine.
+    return holder.Hook()(never);
+  };
+  provider.Start();
+  ASSERT_TRUE(WaitFor(holder.holding));
+  provider->Stop(false);
+  EXPECT_TRUE(grid.WaitUntil([&] { return grid.releases().size() == 1; }));
+  holder.release = true;
+  EXPECT_THAT(provider.Join(), test::Succeeds());
+}
+
 TEST(ProviderTest, AStopWhileItRenewsDoesNotWaitForTheAnswer) {
   ScriptedGrid grid({});
   grid.fault.hold_call = "RenewLease";

@@ -1,5 +1,5 @@
 // A thread that runs one piece of work after another, each of which can be told to
-// end soon. The daemon has two: one for the work, one for the renewals of its lease.
+// end soon. The daemon has one for the work, and one each for renewing and giving back leases.
 
 #pragma once
 

@@ -150,8 +150,9 @@ class ScriptedCalls final : public ServerCalls {
  private:
   Status Enter(const std::string& name) {
     grid_->Called(name);
-    const std::atomic<bool>& cancelled =
-        name == "RenewLease" ? *options_.renewals_cancelled : *options_.work_cancelled;
+    const std::atomic<bool>& cancelled = name == "RenewLease"     ? *options_.renewals_cancelled
+                                         : name == "ReleaseLease" ? *options_.releases_cancelled
+                                                                  : *options_.work_cancelled;
     if (name == grid_->fault.hold_call) {
       grid_->held = true;
       while (!cancelled) std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -12,8 +12,11 @@ using client::Client;
 class ClientServerCalls final : public ServerCalls {
  public:
   ClientServerCalls(std::unique_ptr<Client> work, std::unique_ptr<Client> objects,
-                    std::unique_ptr<Client> renewals)
-      : work_(std::move(work)), objects_(std::move(objects)), renewals_(std::move(renewals)) {}
+                    std::unique_ptr<Client> renewals, std::unique_ptr<Client> releases)
+      : work_(std::move(work)),
+        objects_(std::move(objects)),
+        renewals_(std::move(renewals)),
+        releases_(std::move(releases)) {}
 
   Result<std::optional<proto::LeaseGrant>> RequestLease(Duration wait) override {
     return work_->RequestLease(wait);
@@ -33,14 +36,14 @@ class ClientServerCalls final : public ServerCalls {
   }
   Result<proto::LeaseAnswer> ReleaseLease(LeaseId lease,
                                           const proto::LeaseRelease& release) override {
-    return work_->ReleaseLease(lease, release);
+    return releases_->ReleaseLease(lease, release);
   }
   Result<proto::LeaseAnswer> RenewLease(LeaseId lease, std::uint64_t samples_done) override {
     return renewals_->RenewLease(lease, samples_done);
   }
   client::ByteCounts byte_counts() const override {
     client::ByteCounts sum;
-    for (const auto* client : {&work_, &objects_, &renewals_}) {
+    for (const auto* client : {&work_, &objects_, &renewals_, &releases_}) {
       const client::ByteCounts counts = (*client)->byte_counts();
       sum.sent += counts.sent;
       sum.received += counts.received;
@@ -52,6 +55,7 @@ class ClientServerCalls final : public ServerCalls {
   std::unique_ptr<Client> work_;
   std::unique_ptr<Client> objects_;
   std::unique_ptr<Client> renewals_;
+  std::unique_ptr<Client> releases_;
 };
 
 }  // namespace
@@ -67,13 +71,16 @@ Result<std::unique_ptr<ServerCalls>> MakeServerCalls(const ServerCallsOptions& o
   client_options.cancelled = options.renewals_cancelled;
   DNC_ASSIGN(std::unique_ptr<Client> renewals, Client::Create(client_options));
 
+  client_options.cancelled = options.releases_cancelled;
+  DNC_ASSIGN(std::unique_ptr<Client> releases, Client::Create(client_options));
+
   client_options.cancelled = options.work_cancelled;
   client_options.retry.give_up_after = Duration::Minutes(1);
   client_options.retry.wait_max = Duration::Seconds(4);
   client_options.retry.on_retry = options.on_object_retry;
   DNC_ASSIGN(std::unique_ptr<Client> objects, Client::Create(client_options));
   return std::unique_ptr<ServerCalls>(std::make_unique<ClientServerCalls>(
-      std::move(work), std::move(objects), std::move(renewals)));
+      std::move(work), std::move(objects), std::move(renewals), std::move(releases)));
 }
 
 }  // namespace dnc::provider

@@ -2,8 +2,8 @@
 // own. MakeServerCalls() is the real one, over client::Client.
 //
 // Calls of the work lane come from one thread, and from the loader's thread while
-// that one trains; RenewLease comes from another. Each lane ends with kCancelled
-// within 0.2 s of its flag.
+// that one trains; RenewLease and ReleaseLease come from a thread each. A call ends
+// with kCancelled within 0.2 s of the flag of its lane.
 
 #pragma once
 
@@ -39,11 +39,11 @@ class ServerCalls {
   virtual Result<proto::LeaseAnswer> SubmitResult(LeaseId lease,
                                                   const proto::ResultMetrics& metrics,
                                                   ByteSpan update) = 0;
+
+  // ---- Lanes of their own.
+  virtual Result<proto::LeaseAnswer> RenewLease(LeaseId lease, std::uint64_t samples_done) = 0;
   virtual Result<proto::LeaseAnswer> ReleaseLease(LeaseId lease,
                                                   const proto::LeaseRelease& release) = 0;
-
-  // ---- The renewal lane.
-  virtual Result<proto::LeaseAnswer> RenewLease(LeaseId lease, std::uint64_t samples_done) = 0;
 
   // Bodies of all calls. Thread-safe.
   virtual client::ByteCounts byte_counts() const = 0;
@@ -54,6 +54,7 @@ struct ServerCallsOptions {
   std::string token;  // Of a provider.
   const std::atomic<bool>* work_cancelled = nullptr;
   const std::atomic<bool>* renewals_cancelled = nullptr;
+  const std::atomic<bool>* releases_cancelled = nullptr;
   // Told by any thread before a shard is asked for again. May be empty.
   std::function<void(const Error& error, Duration next_try_in)> on_object_retry;
 };

@@ -54,6 +54,7 @@ class Runner {
     ServerCallsOptions options;
     options.work_cancelled = &cancelled_;
     options.renewals_cancelled = &cancelled_;
+    options.releases_cancelled = &cancelled_;
     return *grid->MakeCalls(options);
   }
 

@@ -156,6 +156,26 @@ TEST(EngineTest, PoolingLeavesPaddingOutAsInTensorFlow) {
   }
 }
 
+// The engine does the relu of a convolution after the pooling that reads it.
+TEST(EngineTest, ReluBeforeOrAfterMaximumPoolingIsTheSame) {
+  const std::string pool = Layer("MaxPooling2D", R"("pool_size":[3,3],"padding":"same")");
+  const std::string rest = Layer("Flatten", "");
+  const auto conv = [](const char* activation) {
+    return Layer("Conv2D", std::string(R"("filters":3,"kernel_size":[3,3],"activation":")") +
+                               activation + "\"");
+  };
+  EngineHarness together(Sequential("9,8,2", {conv("relu"), pool, rest}, kMse));
+  EngineHarness apart(Sequential("9,8,2", {conv("linear"), Layer("ReLU", ""), pool, rest}, kMse));
+  const Floats x = RandomFloats(4 * together.input_count(), 8);
+  const Floats y = RandomFloats(4 * together.output_count(), 9);
+  const Floats weights = together.RandomWeights(10);
+  together.SetWeights(weights);
+  apart.SetWeights(weights);
+  EXPECT_EQ(together.Predict(x), apart.Predict(x));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(together.Train(x, y).loss, apart.Train(x, y).loss);
+  EXPECT_EQ(together.Weights(), apart.Weights());
+}
+
 TEST(EngineTest, ActivationsAreKerass) {
   const Floats x = {-3.0f, -0.5f, 0.0f, 0.7f, 4.0f};
   const auto check = [&](const std::string& name, double (*f)(double)) {

@@ -210,7 +210,7 @@ TEST_F(GridTest, TwoProvidersAtOnceMakeTheSameWeights) {
   };
   std::thread first_thread(work, provider_.get());
   std::thread second_thread(work, second.get());
-  for (int i = 0; i < 1000 && Status().summary.phase == proto::Phase::kRunning; ++i) {
+  for (int i = 0; i < 3000 && Status().summary.phase == proto::Phase::kRunning; ++i) {
     ::usleep(10'000);
   }
   done = true;
@@ -261,26 +261,21 @@ TEST_F(GridTest, ALeaseThatIsNotHeldIsRefusedWithAReason) {
 }
 
 TEST_F(GridTest, AnExpiredLeaseIsRefusedAndItsTaskGoesToAnother) {
-  Begin({.lease_silence_max = Duration::Milliseconds(200)});
+  Begin({.lease_silence_max = Duration::Seconds(1)});
   const auto second = MakeProvider(user_.get(), "attic");
   const proto::LeaseGrant lost = Lease(provider_.get());
-  EXPECT_LE(lost.deadline_ms, 200);
-  EXPECT_LE(lost.renew_every_ms, 100);
-  // Renewals keep it; silence loses it.
-  for (int i = 0; i < 4; ++i) {
-    ::usleep(80'000);
-    const auto renewed = provider_->RenewLease(lost.lease_id, 1);
-    ASSERT_THAT(renewed, Succeeds());
-    EXPECT_TRUE(renewed->accepted) << renewed->reason;
-  }
-  ::usleep(260'000);
+  EXPECT_LE(lost.deadline_ms, 1000);
+  EXPECT_LE(lost.renew_every_ms, 500);
+  const auto renewed = provider_->RenewLease(lost.lease_id, 1);
+  ASSERT_THAT(renewed, Succeeds());
+  EXPECT_TRUE(renewed->accepted) << renewed->reason;
+  // Nobody calls: the deadline fires by timer.
+  while (Status().tasks_leased > 0) ::usleep(20'000);
   const auto answer = DoTask(provider_.get(), lost, kWeightCount);
   ASSERT_THAT(answer, Succeeds());
   EXPECT_FALSE(answer->accepted);
   EXPECT_THAT(answer->reason, HasSubstr("expired"));
-  const proto::LeaseGrant again = Lease(second.get());
-  EXPECT_EQ(again.task, lost.task);
-  ASSERT_TRUE(DoTask(second.get(), again, kWeightCount)->accepted);
+  EXPECT_EQ(Lease(second.get()).task, lost.task);
 }
 
 TEST_F(GridTest, BadResultsAreRefusedBeforeTheyCount) {
@@ -402,10 +397,8 @@ TEST_F(GridTest, AProviderThatGoesWhileItWaitsIsForgotten) {
                 FailsWith(ErrorCode::kCancelled));
   });
   while (user_->GetServerStatus()->providers_waiting == 0) ::usleep(1000);
-  const Instant before = MonotonicNow();
   cancelled = true;
   poll.join();
-  EXPECT_LT((MonotonicNow() - before).milliseconds(), 2000);
   for (int i = 0; i < 200 && user_->GetServerStatus()->providers_waiting > 0; ++i) ::usleep(5000);
   EXPECT_EQ(user_->GetServerStatus()->providers_waiting, 0u);
   ASSERT_THAT(user_->ResumeProject(id_), Succeeds());

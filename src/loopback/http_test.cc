@@ -32,10 +32,10 @@ class RawConnection {
   void Send(const std::string& bytes) {
     static_cast<void>(::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL));
   }
-  // What arrives until the server closes, or `enough` is in it, or 5 s have passed.
+  // What arrives until the server closes, or `enough` is in it, or 20 s have passed.
   std::string Receive(const std::string& enough = "") {
     std::string received;
-    const Instant end = MonotonicNow() + Duration::Seconds(5);
+    const Instant end = MonotonicNow() + Duration::Seconds(20);
     while (MonotonicNow() < end) {
       pollfd ready{fd_, POLLIN, 0};
       if (::poll(&ready, 1, 50) <= 0) continue;
@@ -167,9 +167,9 @@ TEST_F(HttpTest, NamesACallThatIsNotThere) {
 
 TEST_F(HttpTest, ClosesConnectionsThatAreSlowOrSilent) {
   server::ServerOptions options;
-  options.header_timeout = Duration::Milliseconds(150);
-  options.silence_timeout = Duration::Milliseconds(150);
-  options.keep_alive_timeout = Duration::Milliseconds(150);
+  options.header_timeout = Duration::Milliseconds(400);
+  options.silence_timeout = Duration::Milliseconds(400);
+  options.keep_alive_timeout = Duration::Milliseconds(400);
   Begin(options);
   RawConnection silent(port());
   RawConnection slow_head(port());

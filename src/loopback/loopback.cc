@@ -79,7 +79,7 @@ std::unique_ptr<client::Client> MakeClient(const std::string& url, const std::st
   options.token = token;
   options.retry.wait_first = Duration::Milliseconds(20);
   options.retry.wait_max = Duration::Milliseconds(100);
-  options.retry.give_up_after = Duration::Seconds(5);
+  options.retry.give_up_after = Duration::Seconds(20);
   Result<std::unique_ptr<client::Client>> client = client::Client::Create(options);
   Require(client.status());
   return std::move(*client);

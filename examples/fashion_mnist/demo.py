@@ -62,6 +62,8 @@ def dnc(*arguments, capture=False):
     say("$ dnc " + " ".join(relative(a) if a.startswith(ROOT) else a for a in arguments))
     done = subprocess.run(command, env=environment(), text=True, preexec_fn=die_with_parent,
                           stdout=subprocess.PIPE if capture else None)
+    if done.returncode == 130:  # It got the Ctrl-C too.
+        raise KeyboardInterrupt
     if done.returncode != 0:
         raise Failed(f"dnc {arguments[0]} ended with exit code {done.returncode}")
     return done.stdout

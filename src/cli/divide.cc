@@ -70,7 +70,7 @@ void ShowReport(const divide::DivideReport& report, const DivideCommandOptions& 
     PrintJson(json);
     return;
   }
-  std::printf("%s samples, %s -> %s (ratio %.3f) in %zu shards, %s\n",
+  std::printf("%s samples, %s -> %s (ratio %.3f), shards: %zu, %s\n",
               FormatCount(report.totals.samples_done).c_str(),
               FormatByteCount(report.totals.bytes_in).c_str(),
               FormatByteCount(report.totals.bytes_out).c_str(), ratio,

@@ -75,6 +75,13 @@ Status Predict(const PredictOptions& options) {
                  options.input + " is " + source->Describe() +
                      "; expected features alone, as an npy, idx or npz file"};
   }
+  if (!trained.model.has_compile) {
+    // Outputs do not depend on the loss; the trainer wants one all the same.
+    trained.model.has_compile = true;
+    trained.model.training_config_json =
+        R"({"loss": "mse", "optimizer_config": {"class_name": "SGD", "config": {}}})";
+    DNC_ASSIGN(trained.model, model::ParseModel(model::FormatModel(trained.model), options.model));
+  }
   const array::ColumnSpec y = LabelsFor(trained.model);
   DNC_TRY(model::CheckColumns(trained.model, x, y, 0));
   trainer::TrainerOptions trainer_options;

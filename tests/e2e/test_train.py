@@ -51,6 +51,21 @@ class Train(Case):
         accuracy = (predicted.argmax(axis=1) == numpy.load(self.path("y.npy"))).mean()
         self.assertGreater(accuracy, 0.9)
 
+    def test_predicts_with_a_model_that_was_never_compiled(self):
+        self.divide_images(60)
+        self.project(fit={"epochs": 1})
+        self.train()
+        self.run_dnc("predict", self.path("model.h5"), "--input", self.path("x.npy"), "--out",
+                     self.path("compiled.npy"))
+        with h5py.File(self.path("model.h5"), "r+") as file:
+            del file.attrs["training_config"]
+        self.run_dnc("predict", self.path("model.h5"), "--input", self.path("x.npy"), "--out",
+                     self.path("plain.npy"))
+        numpy.testing.assert_array_equal(numpy.load(self.path("plain.npy")),
+                                         numpy.load(self.path("compiled.npy")))
+        self.refuse(2, "evaluate", self.path("model.h5"), "--data", self.path("shards"),
+                    "--split", "validation", says=["training_config"])
+
     def test_killed_and_resumed_ends_in_the_same_bytes(self):
         self.divide_images(3000)
         self.project(fit={"epochs": 6, "batch_size": 4})

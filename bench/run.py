@@ -220,7 +220,8 @@ def trainer_loops(context, name, threads, batch=32):
 
 
 def train_from_stream(context):
-    """An epoch of the demo's CNN by dnc train, against a plain loop on data in memory."""
+    """An epoch of the demo's CNN by dnc train, against the faster of a plain loop and of
+    dnc-trainer's own on data that are in memory already."""
     project = context.path("project.json")
     with open(project, "w") as file:
         json.dump({"name": "bench", "model": os.path.join(ROOT, "examples", "fashion_mnist",
@@ -230,15 +231,15 @@ def train_from_stream(context):
     out = context.path("model.h5")
     pairs = []
     for _ in range(RUNS):  # In pairs, since the machine's speed drifts.
-        plain = trainer_loops(context, "demo", 2)["plain"]
+        memory = max(trainer_loops(context, "demo", 2).values())
         run = run_once([context.dnc, "train", project, "--out", out, "--threads", "2", "--json"])
         report = json.loads(run.output)
-        pairs.append((report["samples"] / report["seconds"] / plain, plain, report, run))
-    ratio, plain, report, run = sorted(pairs, key=lambda pair: pair[0])[RUNS // 2]
+        pairs.append((report["samples"] / report["seconds"] / memory, memory, report))
+    ratio, memory, report = sorted(pairs, key=lambda pair: pair[0])[RUNS // 2]
     return [
         Row("train from the stream (demo's CNN, 2 threads)",
             f"{report['samples'] / report['seconds']:,.0f} samples/s",
-            f"plain libtorch in memory {plain:,.0f}", ratio, "at least 0.95", ratio >= 0.95),
+            f"in memory {memory:,.0f}", ratio, "at least 0.95", ratio >= 0.95),
         Row("train from the stream: waited for data", seconds_text(report["waited_seconds"]),
             f"of {seconds_text(report['seconds'])}",
             report["waited_seconds"] / report["seconds"]),

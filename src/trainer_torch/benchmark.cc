@@ -19,10 +19,12 @@ namespace dnc::trainer_torch {
 
 namespace {
 
-// Conv 32 - pool - Conv 64 - pool - Dense; or two Dense layers if `conv` is false.
+// Conv (`filters`) - pool - Conv (twice as many) - pool - Dense - Dense; without
+// `filters` the two Dense layers alone. "demo" is examples/fashion_mnist/model.json.
 struct Network {
   const char* name;
-  bool conv;
+  std::int64_t filters;
+  bool same_padding;
   std::int64_t side;  // Of the square image.
   std::int64_t channels;
   std::int64_t hidden;
@@ -30,9 +32,9 @@ struct Network {
 };
 
 constexpr Network kNetworks[] = {
-    {"cnn", true, 198, 3, 64, 1},
-    {"demo", true, 28, 1, 128, 10},
-    {"mlp", false, 28, 1, 128, 10},
+    {"cnn", 32, false, 198, 3, 64, 1},
+    {"demo", 16, true, 28, 1, 64, 10},
+    {"mlp", 0, false, 28, 1, 128, 10},
 };
 
 std::string Dense(const std::string& name, std::int64_t units, const char* activation) {
@@ -40,10 +42,11 @@ std::string Dense(const std::string& name, std::int64_t units, const char* activ
          std::to_string(units) + R"(,"activation":")" + activation + R"("}})";
 }
 
-std::string Conv(const std::string& name, int filters) {
+std::string Conv(const std::string& name, std::int64_t filters, bool same_padding) {
   return R"({"class_name":"Conv2D","config":{"name":")" + name + R"(","filters":)" +
-         std::to_string(filters) +
-         R"(,"kernel_size":[3,3],"activation":"relu"}},)"
+         std::to_string(filters) + R"(,"kernel_size":[3,3],"padding":")" +
+         (same_padding ? "same" : "valid") +
+         R"(","activation":"relu"}},)"
          R"({"class_name":"MaxPooling2D","config":{"name":")" +
          name + R"(_pool","pool_size":[2,2]}},)";
 }
@@ -54,7 +57,10 @@ std::string ModelJson(const Network& network) {
                      R"({"class_name":"InputLayer","config":{"name":"input","batch_input_shape":)"
                      "[null," +
                      side + "," + side + "," + std::to_string(network.channels) + "]}},";
-  if (network.conv) json += Conv("conv_1", 32) + Conv("conv_2", 64);
+  if (network.filters > 0) {
+    json += Conv("conv_1", network.filters, network.same_padding) +
+            Conv("conv_2", 2 * network.filters, network.same_padding);
+  }
   json += R"({"class_name":"Flatten","config":{"name":"flatten"}},)";
   json += Dense("hidden", network.hidden, "relu") + ",";
   json += Dense("output", network.outputs, network.outputs == 1 ? "sigmoid" : "softmax");
@@ -70,13 +76,14 @@ class PlainLoop {
  public:
   PlainLoop(const Network& network, std::int64_t batch_size) : network_(network) {
     std::int64_t features = network.side * network.side * network.channels;
-    if (network.conv) {
-      const std::int64_t side = ((network.side - 2) / 2 - 2) / 2;
-      features = side * side * 64;
-      AddWeight({32, network.channels, 3, 3});
-      AddWeight({32});
-      AddWeight({64, 32, 3, 3});
-      AddWeight({64});
+    if (const std::int64_t filters = network.filters; filters > 0) {
+      const std::int64_t cut = network.same_padding ? 0 : 2;
+      const std::int64_t side = ((network.side - cut) / 2 - cut) / 2;
+      features = side * side * 2 * filters;
+      AddWeight({filters, network.channels, 3, 3});
+      AddWeight({filters});
+      AddWeight({2 * filters, filters, 3, 3});
+      AddWeight({2 * filters});
     }
     AddWeight({features, network.hidden});
     AddWeight({network.hidden});
@@ -89,11 +96,12 @@ class PlainLoop {
   void Step() {
     at::Tensor hidden = x_;
     std::size_t next = 0;
-    if (network_.conv) {
+    if (network_.filters > 0) {
+      const std::int64_t padding = network_.same_padding ? 1 : 0;
       hidden = x_.permute({0, 3, 1, 2});
       for (int layer = 0; layer < 2; ++layer, next += 2) {
-        hidden =
-            at::max_pool2d(at::conv2d(hidden, weights_[next], weights_[next + 1]).relu_(), {2, 2});
+        at::Tensor convolved = at::conv2d(hidden, weights_[next], weights_[next + 1], 1, padding);
+        hidden = at::max_pool2d(convolved.relu_(), {2, 2});
       }
       hidden = hidden.permute({0, 2, 3, 1});
     }

@@ -14,7 +14,7 @@ namespace {
 
 // Totals are fetched this often; rarer would leave the shown loss behind, more often
 // would let the trainer run dry between batches.
-constexpr std::uint64_t kBatchesPerDrain = 16;
+constexpr std::uint64_t kBatchesPerDrain = 32;
 
 struct Columns {
   int x = -1;

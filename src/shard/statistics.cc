@@ -151,7 +151,9 @@ class IntegerColumn final : public StatisticsAccumulator::Column {
       min_ = std::min(min_, value);
       max_ = std::max(max_, value);
       sum_ += value;
-      squares_.Add(static_cast<Uint128>(Int128{value} * Int128{value}));
+      // Unsigned, where the largest square has room; a negative value's is right modulo 2^128.
+      const auto wide = static_cast<Uint128>(Int128{value});
+      squares_.Add(wide * wide);
       if (counting_) Count(value);
     }
     count_ += elements.size() / sizeof(T);

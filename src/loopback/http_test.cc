@@ -165,6 +165,17 @@ TEST_F(HttpTest, NamesACallThatIsNotThere) {
   }
 }
 
+TEST_F(HttpTest, TheAnswerToHeadHasNoBodyEvenIfItIsAnError) {
+  Begin();
+  RawConnection raw(port());
+  raw.Send("HEAD /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string head = raw.Receive("\r\n\r\n");
+  EXPECT_THAT(head, StartsWith("HTTP/1.1 404"));
+  EXPECT_TRUE(head.ends_with("\r\n\r\n"));
+  raw.Send(kStatus);
+  EXPECT_THAT(raw.Receive("tasks_leased"), StartsWith("HTTP/1.1 200"));
+}
+
 TEST_F(HttpTest, ClosesConnectionsThatAreSlowOrSilent) {
   server::ServerOptions options;
   options.header_timeout = Duration::Milliseconds(400);

@@ -281,13 +281,16 @@ void HttpSession::Answer(Response response) {
   if (watching_) socket_.cancel(ignored);
   response_ = std::move(response);
   if (server_->draining) close_after_ = true;
-  const bool from_source = response_.source != nullptr;
-  const std::uint64_t body_bytes = response_.head_only ? response_.head_bytes
-                                   : from_source       ? response_.source_bytes
-                                                       : response_.body.size();
+  const std::uint64_t body_bytes = response_.head_only           ? response_.head_bytes
+                                   : response_.source != nullptr ? response_.source_bytes
+                                                                 : response_.body.size();
   out_ = FormatHead(response_, body_bytes);
-  if (!from_source && !response_.head_only) out_ += response_.body;
-  bytes_out_ = from_source || response_.head_only ? 0 : response_.body.size();
+  if (response_.head_only || parser_->get().method() == http::verb::head) {
+    response_.source = nullptr;  // Also an error has no body then.
+  } else if (response_.source == nullptr) {
+    out_ += response_.body;
+    bytes_out_ = response_.body.size();
+  }
   response_.body = {};
   Arm(server_->options.silence_timeout);
   asio::async_write(socket_, asio::buffer(out_),

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -68,6 +69,18 @@ Status EmptyTemporaryFolder(const std::string& folder) {
   std::error_code error;
   std::filesystem::remove_all(folder, error);
   return MakeDirectories(folder);
+}
+
+// A connection is a descriptor, and 1024 is often all that a process gets unasked.
+void RaiseDescriptorLimit(std::uint32_t connections_max) {
+  constexpr rlim_t kOthers = 256;  // The database, objects that are sent, and so on.
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, connections_max + kOthers);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  // Without it the listener waits when descriptors run out.
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 sched::SchedulerOptions SchedulerOptionsOf(const ServerOptions& options) {
@@ -154,6 +167,7 @@ Status Server::Impl::Recover() {
 }
 
 Status Server::Impl::Listen() {
+  RaiseDescriptorLimit(options.connections_max);
   const HttpOptions http_options{.address = options.listen_address,
                                  .port = options.listen_port,
                                  .connections_max = options.connections_max,

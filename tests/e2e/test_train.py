@@ -115,15 +115,15 @@ class Train(Case):
         self.assertEqual(weights_of(self.path("model.h5")), undisturbed)
 
     def test_checkpoint_of_another_run_is_refused(self):
-        self.divide_images(300)
-        self.project()
+        self.divide_images(3000)
+        self.project(fit={"epochs": 20, "batch_size": 4})
         process = self.start_dnc("train", "train", self.path("project.json"), "--out",
                                  self.path("model.h5"), "--threads", 1,
                                  "--checkpoint-seconds", 0)
         self.wait_until(lambda: os.path.exists(self.path("model.h5.checkpoint")), "a checkpoint")
         process.kill()
         process.wait()
-        self.project(fit={"seed": 4})
+        self.project(fit={"epochs": 20, "batch_size": 4, "seed": 4})
         self.refuse(2, "train", self.path("project.json"), "--out", self.path("model.h5"),
                     "--threads", 1, "--resume", says=["another run"])
 

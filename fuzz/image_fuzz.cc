@@ -2,11 +2,11 @@
 // the system without instrumentation; what is watched is our use of them.
 
 #include "base/bytes.h"
-#include "source/image.h"
+#include "image/image.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static std::mutex large_images;
-  static dnc::source::ImageDecoder decoder(&large_images);
+  static dnc::image::ImageDecoder decoder(&large_images);
   std::byte out[3 * 5 * 7];
   const dnc::ByteSpan bytes(reinterpret_cast<const std::byte*>(data), size);
   static_cast<void>(decoder.Decode(bytes, {5, 7}, out));

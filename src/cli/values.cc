@@ -15,8 +15,8 @@ Result<std::uint64_t> ByteOption(std::string_view option, const std::string& tex
   return bytes;
 }
 
-Result<source::ImageSize> ImageSizeOption(std::string_view option, const std::string& text) {
-  source::ImageSize size;
+Result<image::ImageSize> ImageSizeOption(std::string_view option, const std::string& text) {
+  image::ImageSize size;
   const char* end = text.data() + text.size();
   const auto width = std::from_chars(text.data(), end, size.width);
   if (width.ec == std::errc() && width.ptr != end && *width.ptr == 'x') {

@@ -15,7 +15,7 @@ namespace dnc::cli {
 Result<std::uint64_t> ByteOption(std::string_view option, const std::string& text);
 
 // "198x198". Errors: kInvalidArgument.
-Result<source::ImageSize> ImageSizeOption(std::string_view option, const std::string& text);
+Result<image::ImageSize> ImageSizeOption(std::string_view option, const std::string& text);
 
 // Threads that this process may run on.
 int AvailableCores();

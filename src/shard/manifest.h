@@ -22,6 +22,10 @@ namespace dnc::shard {
 
 inline constexpr int kManifestVersion = 1;
 
+inline constexpr std::int64_t kElementStatisticsMax = 4096;
+
+// Of a column that is not of arrays: count is the number of samples; mean, standard
+// deviation, min and max are of their lengths in bytes.
 struct ColumnStatistics {
   std::uint64_t count = 0;  // Elements, over all samples of the split.
   double mean = 0;
@@ -32,6 +36,10 @@ struct ColumnStatistics {
   std::map<std::int64_t, std::uint64_t> class_counts;
   // Of `count`: NaN and infinities, which are left out of the four above.
   std::uint64_t nonfinite_count = 0;
+  // Columns of arrays of shape (n,), n <= kElementStatisticsMax: of each element,
+  // over the samples in which it is finite. Else empty.
+  std::vector<double> element_mean;
+  std::vector<double> element_standard_deviation;
 
   friend bool operator==(const ColumnStatistics&, const ColumnStatistics&) = default;
 };
@@ -49,7 +57,22 @@ struct ShardInfo {
   std::uint64_t samples = 0;
   // Every block of the shard holds this many samples, the last one the rest.
   std::uint32_t block_samples = 0;
+  // Raw bytes of the largest block, ends of samples included (4 bytes each).
+  std::uint64_t block_bytes_max = 0;
   std::vector<Digest> leaves;  // SHA-256 of each 1 MiB of the file.
+  // Direct links to the whole file, beside Manifest::mirrors; usually none.
+  std::vector<std::string> urls;
+};
+
+// What was done to a column while dividing: "resize", "standardise", "hog"...
+// Whoever predicts on new data repeats it.
+struct FeatureStep {
+  std::string name;
+  std::string column;
+  std::map<std::string, std::vector<double>> numbers;  // {"mean": [...]}, {"size": [w, h]}.
+  std::map<std::string, std::string> texts;
+
+  friend bool operator==(const FeatureStep&, const FeatureStep&) = default;
 };
 
 struct Manifest {
@@ -59,6 +82,9 @@ struct Manifest {
   std::vector<SplitInfo> splits;
   std::vector<ShardInfo> shards;                  // Split by split, in the order of samples.
   std::map<std::string, std::string> parameters;  // How it was made: seed, source, options.
+  std::vector<FeatureStep> steps;                 // In the order in which they were applied.
+  // Where else the shards lie: locations as store::OpenStore takes them.
+  std::vector<std::string> mirrors;
 
   // nullptr if there is none of that name.
   const SplitInfo* FindSplit(std::string_view split) const;

@@ -10,8 +10,8 @@
 #include "base/file.h"
 #include "base/human.h"
 #include "base/prng.h"
+#include "image/image.h"
 #include "source/array_input.h"
-#include "source/image.h"
 #include "source/text.h"
 
 namespace dnc::source {
@@ -120,7 +120,7 @@ bool IsBadImage(const Error& error) {
          error.code == ErrorCode::kTooLarge;
 }
 
-std::vector<array::ColumnSpec> MakeColumns(const Listing& listing, ImageSize size) {
+std::vector<array::ColumnSpec> MakeColumns(const Listing& listing, image::ImageSize size) {
   const auto& names = listing.class_names();
   return {{"x", array::DType::kUint8, {size.height, size.width, 3}, {}},
           {"y", ClassIndexDType(names.size()), {}, names}};
@@ -213,7 +213,7 @@ class ImageFolderSource final : public SampleSource {
   }
 
   void DecodeAll() {
-    ImageDecoder decoder(&large_images_);
+    image::ImageDecoder decoder(&large_images_);
     for (;;) {
       std::uint64_t index = 0;
       {
@@ -236,7 +236,8 @@ class ImageFolderSource final : public SampleSource {
     }
   }
 
-  Status DecodeFile(std::uint64_t index, ImageDecoder* decoder, std::span<std::byte> out) const {
+  Status DecodeFile(std::uint64_t index, image::ImageDecoder* decoder,
+                    std::span<std::byte> out) const {
     const std::string path = listing_.PathOf(order_(index));
     DNC_ASSIGN(const std::string bytes, ReadFile(path, kImageFileBytesMax));
     const Status status = decoder->Decode(AsBytes(bytes), size_, out);
@@ -274,7 +275,7 @@ class ImageFolderSource final : public SampleSource {
 
   const Listing listing_;
   const Permutation order_;
-  const ImageSize size_;
+  const image::ImageSize size_;
   const bool skip_bad_;
   const int thread_count_;
   const std::vector<array::ColumnSpec> columns_;
@@ -302,7 +303,7 @@ Result<std::unique_ptr<SampleSource>> OpenImageFolder(const std::string& path,
                  ": images differ in size; give the size that all are resized to "
                  "(--resize WIDTHxHEIGHT)");
   }
-  const ImageSize size = *options.resize;
+  const image::ImageSize size = *options.resize;
   if (size.width == 0 || size.height == 0 ||
       std::uint64_t{size.width} * size.height > kSampleBytesMax / 3) {
     return Error{

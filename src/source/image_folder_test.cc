@@ -5,8 +5,8 @@
 #include <map>
 #include <set>
 
+#include "image/test_images.h"
 #include "source/test_files.h"
-#include "source/test_images.h"
 #include "testing/testing.h"
 
 namespace dnc::source {
@@ -19,7 +19,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr ImageSize kSize{4, 4};
+constexpr image::ImageSize kSize{4, 4};
 
 void Write(const std::string& path, const std::string& bytes) {
   ASSERT_THAT(MakeDirectories(std::filesystem::path(path).parent_path()), Succeeds());
@@ -28,7 +28,7 @@ void Write(const std::string& path, const std::string& bytes) {
 
 std::string PlainPng(int value) {
   const auto v = static_cast<std::uint8_t>(value);
-  return Png({8, 8}, Plain({v, v, v}));
+  return image::Png({8, 8}, image::Plain({v, v, v}));
 }
 
 // Three classes with 5, 6 and 7 images, whose grey is 20 times the class plus the number.
@@ -176,9 +176,9 @@ TEST_F(ImageFolderTest, CanBeClosedAtAnyMoment) {
 TEST_F(ImageFolderTest, NeedsASizeWithinLimits) {
   EXPECT_THAT(OpenSource(folder_.path(), {}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("--resize WIDTHxHEIGHT")));
-  EXPECT_THAT(OpenSource(folder_.path(), {.resize = ImageSize{0, 4}}),
+  EXPECT_THAT(OpenSource(folder_.path(), {.resize = image::ImageSize{0, 4}}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("0x4")));
-  EXPECT_THAT(OpenSource(folder_.path(), {.resize = ImageSize{5000, 5000}}),
+  EXPECT_THAT(OpenSource(folder_.path(), {.resize = image::ImageSize{5000, 5000}}),
               FailsWith(ErrorCode::kTooLarge, HasSubstr("5000x5000")));
 }
 
@@ -227,7 +227,7 @@ TEST(ImageFolderListingTest, LabelsOfMoreThan256ClassesAreInt64) {
 TEST(ImageFolderListingTest, ReadsRealPhotos) {
   const std::string folder = SharedData("clothing/validation");
   if (!PathExists(folder)) GTEST_SKIP() << folder << " is not there";
-  auto source = OpenSource(folder, {.resize = ImageSize{32, 32}, .threads = 2});
+  auto source = OpenSource(folder, {.resize = image::ImageSize{32, 32}, .threads = 2});
   ASSERT_THAT(source, Succeeds());
   EXPECT_EQ((*source)->columns()[1].class_names.size(), 10u);
   const auto all = ReadToEnd(source->get(), 100);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "image/image.h"
 #include "source/array_source.h"
 #include "source/csv_source.h"
-#include "source/image.h"
 #include "source/image_folder.h"
 #include "source/npz.h"
 #include "source/open_file.h"
@@ -21,7 +21,7 @@ Kind Recognise(ByteSpan start) {
   if (RecogniseArray(start) != ArrayKind::kNone) return Kind::kArray;
   const std::string_view text = AsText(start);
   if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return Kind::kNpz;
-  if (RecogniseImage(start) != ImageKind::kUnknown) return Kind::kUnknown;
+  if (image::RecogniseImage(start) != image::ImageKind::kUnknown) return Kind::kUnknown;
   return LooksLikeCsv(start) ? Kind::kCsv : Kind::kUnknown;
 }
 
@@ -56,6 +56,18 @@ Result<std::unique_ptr<SampleSource>> OpenArrays(SharedSource file, const Source
 
 }  // namespace
 
+Result<std::uint64_t> SampleSource::Skip(std::uint64_t sample_count) {
+  constexpr std::uint64_t kStep = 256;
+  array::SampleBlock block;
+  std::uint64_t skipped = 0;
+  while (skipped < sample_count) {
+    DNC_TRY(Read(std::min(kStep, sample_count - skipped), &block));
+    if (block.sample_count == 0) break;
+    skipped += block.sample_count;
+  }
+  return skipped;
+}
+
 Result<std::unique_ptr<SampleSource>> OpenFileSource(SharedSource file,
                                                      const SourceOptions& options) {
   const std::string& name = file->name();
@@ -64,7 +76,7 @@ Result<std::unique_ptr<SampleSource>> OpenFileSource(SharedSource file,
   DNC_TRY(file->ReadAt(0, start));
   const Kind kind = Recognise(start);
   if (kind == Kind::kUnknown) {
-    const bool is_image = RecogniseImage(start) != ImageKind::kUnknown;
+    const bool is_image = image::RecogniseImage(start) != image::ImageKind::kUnknown;
     return Error{ErrorCode::kUnsupported,
                  name + (is_image ? ": a single image" : ": not a known kind of data") +
                      "; known are npy, npz, idx, idx.gz, csv, and a folder with a folder of "

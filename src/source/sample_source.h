@@ -14,18 +14,15 @@
 
 #include "array/column.h"
 #include "base/result.h"
+#include "image/image.h"
 
 namespace dnc::source {
-
-struct ImageSize {
-  std::uint32_t width = 0;
-  std::uint32_t height = 0;
-};
 
 struct SourceOptions {
   std::string labels_path;   // A labels file beside the data (npy or idx), or empty.
   std::string label_column;  // csv: the column that is the label; by name, or "#3" by index from 0.
-  std::optional<ImageSize> resize;  // Folder of images: decode and resize to this, RGB uint8.
+  std::optional<image::ImageSize>
+      resize;             // Folder of images: decode and resize to this, RGB uint8.
   bool skip_bad = false;  // Folder of images: count and list bad images instead of failing.
   // Folder of images: the order of files is shuffled by this seed, since a folder
   // a class would otherwise give blocks of one class each.
@@ -36,6 +33,12 @@ struct SourceOptions {
 struct SkippedInput {
   std::string name;
   std::string reason;
+};
+
+// How far a source's own bytes (a file's, compressed or not) were read.
+struct SourceBytes {
+  std::uint64_t done = 0;
+  std::optional<std::uint64_t> total;
 };
 
 class SampleSource {
@@ -53,6 +56,9 @@ class SampleSource {
   // source ends; zero samples at the end. Memory of `block` is reused.
   // Errors: kCorrupt or kInvalidArgument, naming file and place; kIo.
   virtual Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) = 0;
+  virtual SourceBytes bytes() const { return {}; }
+  // Passes over samples as if they were read; fewer only at the end. Returns how many.
+  virtual Result<std::uint64_t> Skip(std::uint64_t sample_count);
   // Inputs left out because of skip_bad, so far.
   virtual const std::vector<SkippedInput>& skipped() const = 0;
 };

@@ -44,6 +44,9 @@ class ObjectStore {
   // Fills all of `out`. kCorrupt, if the object ends before.
   virtual Status Read(const std::string& key, std::uint64_t offset,
                       std::span<std::byte> out) const = 0;
+  // Says that the bytes that Read gave there are wrong. True: another mirror has
+  // them perhaps, and the next Read there asks it. False: there is no other.
+  virtual bool Reject(const std::string& /*key*/, std::uint64_t /*offset*/) const { return false; }
   virtual Status Delete(const std::string& key) = 0;
   // Keys in ascending order.
   virtual Result<std::vector<std::string>> List() const = 0;

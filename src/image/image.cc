@@ -1,4 +1,4 @@
-#include "source/image.h"
+#include "image/image.h"
 
 #include <png.h>
 #include <turbojpeg.h>
@@ -10,7 +10,7 @@
 
 #include "base/assert.h"
 
-namespace dnc::source {
+namespace dnc::image {
 namespace {
 
 constexpr std::uint64_t kLargeBytes = 32 << 20;
@@ -272,4 +272,4 @@ Status ImageDecoder::Decode(ByteSpan bytes, ImageSize size, std::span<std::byte>
   return status;
 }
 
-}  // namespace dnc::source
+}  // namespace dnc::image

@@ -1,14 +1,13 @@
 // Images come from anywhere, so these tests cut and change them on purpose.
 
-#include "source/image.h"
+#include "image/image.h"
 
 #include <zlib.h>
 
-#include "source/test_files.h"
-#include "source/test_images.h"
+#include "image/test_images.h"
 #include "testing/testing.h"
 
-namespace dnc::source {
+namespace dnc::image {
 namespace {
 
 using test::FailsWith;
@@ -210,4 +209,4 @@ TEST(ImageTest, DecodesAGoodImageAfterABadOne) {
 }
 
 }  // namespace
-}  // namespace dnc::source
+}  // namespace dnc::image

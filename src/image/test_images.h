@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "base/assert.h"
-#include "source/sample_source.h"
+#include "image/image.h"
 
-namespace dnc::source {
+namespace dnc::image {
 
 using Rgb = std::array<std::uint8_t, 3>;
 using Painter = std::function<Rgb(std::uint32_t x, std::uint32_t y)>;
@@ -74,4 +74,4 @@ inline std::string Png(ImageSize size, const Painter& painter) {
   return EncodePng(Paint(size, painter).data(), size, PNG_FORMAT_RGB);
 }
 
-}  // namespace dnc::source
+}  // namespace dnc::image

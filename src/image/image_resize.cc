@@ -2,9 +2,9 @@
 #include <opencv2/imgproc.hpp>
 
 #include "base/assert.h"
-#include "source/image.h"
+#include "image/image.h"
 
-namespace dnc::source {
+namespace dnc::image {
 namespace {
 
 cv::Mat View(const std::byte* pixels, ImageSize size) {
@@ -37,4 +37,4 @@ Status ResizeRgb(ByteSpan pixels, ImageSize size, std::span<std::byte> out, Imag
   return {};
 }
 
-}  // namespace dnc::source
+}  // namespace dnc::image

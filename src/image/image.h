@@ -9,15 +9,22 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "source/sample_source.h"
 
-namespace dnc::source {
+namespace dnc::image {
+
+struct ImageSize {
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+
+  friend bool operator==(const ImageSize&, const ImageSize&) = default;
+};
 
 inline constexpr std::uint64_t kImagePixelsMax = 1 << 28;    // As the file states.
 inline constexpr std::uint64_t kDecodedPixelsMax = 1 << 26;  // As held in memory.
@@ -50,4 +57,4 @@ class ImageDecoder {
 // Errors: kInternal, OpenCV refused.
 Status ResizeRgb(ByteSpan pixels, ImageSize size, std::span<std::byte> out, ImageSize out_size);
 
-}  // namespace dnc::source
+}  // namespace dnc::image

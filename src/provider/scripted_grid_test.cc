@@ -208,8 +208,12 @@ void ScriptedGrid::MakeData() {
       shard::ContentHasher hasher;
       hasher.Update(bytes);
       auto identity = hasher.Finish();
-      manifest.shards.push_back(
-          {identity.cid, split, bytes.size(), count, 16, std::move(identity.leaves)});
+      manifest.shards.push_back({.cid = identity.cid,
+                                 .split = split,
+                                 .bytes = bytes.size(),
+                                 .samples = count,
+                                 .block_samples = 16,
+                                 .leaves = std::move(identity.leaves)});
       objects_[manifest.shards.back().cid] = std::move(bytes);
     }
     manifest.splits.push_back({split, samples, statistics.Compute()});

@@ -106,14 +106,14 @@ TEST_F(ImageFolderTest, LeavesOutHiddenEntriesAndFilesBesideTheFolders) {
 }
 
 TEST_F(ImageFolderTest, RecognisesImagesByContentNotByName) {
-  Write(Path("ant", 0), Jpeg({8, 8}, Plain({0, 0, 0})));
+  Write(Path("ant", 0), image::Jpeg({8, 8}, image::Plain({0, 0, 0})));
   auto source = Open();
   ASSERT_THAT(source, Succeeds());
   EXPECT_THAT(ReadToEnd(source->get(), 100), Succeeds());
 }
 
 TEST_F(ImageFolderTest, NamesACorruptImageWithTheReasonAgainAndAgain) {
-  const std::string jpeg = Jpeg({32, 32}, Plain({9, 9, 9}));
+  const std::string jpeg = image::Jpeg({32, 32}, image::Plain({9, 9, 9}));
   Write(Path("bee", 3), jpeg.substr(0, jpeg.size() - 20));
   auto source = Open();
   ASSERT_THAT(source, Succeeds());

@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "base/time.h"
-#include "divide/manifest_file.h"
+#include "divide/dataset.h"
 #include "shard/shard_format.h"
 #include "shard/shard_reader.h"
 #include "stream/loader.h"
@@ -154,8 +154,8 @@ Result<double> DecodeOnce(const std::vector<StoredChunk>& chunks, ZSTD_DCtx* con
 
 Status Run(const Arguments& arguments) {
   DNC_TRY(PinToOneCore());
-  DNC_ASSIGN(const shard::Manifest manifest, divide::LoadManifest(arguments.manifest));
-  DNC_ASSIGN(const auto store, divide::OpenManifestStore(arguments.manifest));
+  DNC_ASSIGN(const divide::Dataset dataset, divide::OpenDataset(arguments.manifest));
+  const shard::Manifest& manifest = dataset.manifest;
   stream::PlanOptions options;
   options.split = arguments.split;
   options.window_samples = arguments.window_samples;
@@ -174,7 +174,8 @@ Status Run(const Arguments& arguments) {
   const std::uint64_t before = MemoryField("VmRSS");
   const Instant begin = MonotonicNow();
   stream::LoaderStatistics statistics;
-  DNC_TRY(StreamOnce(manifest, *store, arguments.memory_bytes, options, destinations, &statistics)
+  DNC_TRY(StreamOnce(manifest, *dataset.store, arguments.memory_bytes, options, destinations,
+                     &statistics)
               .status());
   const double first_seconds = (MonotonicNow() - begin).seconds();
   const std::uint64_t growth = MemoryField("VmHWM") - before;
@@ -182,7 +183,7 @@ Status Run(const Arguments& arguments) {
   std::vector<StoredChunk> chunks;
   for (const shard::ShardInfo& info : manifest.shards) {
     if (info.split != arguments.split) continue;
-    DNC_ASSIGN(const auto source, store::OpenObject(store.get(), info.cid));
+    DNC_ASSIGN(const auto source, store::OpenObject(dataset.store.get(), info.cid));
     DNC_TRY(ReadChunks(*source, &chunks));
   }
   std::size_t raw_bytes_max = 0;
@@ -197,8 +198,8 @@ Status Run(const Arguments& arguments) {
   for (int round = 0; round < kRounds; ++round) {
     options.epoch = static_cast<std::uint64_t>(round);
     DNC_ASSIGN(const double zstd, DecodeOnce(chunks, context.get(), &out));
-    DNC_ASSIGN(const double loader, StreamOnce(manifest, *store, arguments.memory_bytes, options,
-                                               destinations, &statistics));
+    DNC_ASSIGN(const double loader, StreamOnce(manifest, *dataset.store, arguments.memory_bytes,
+                                               options, destinations, &statistics));
     zstd_seconds.push_back(zstd);
     loader_seconds.push_back(loader);
     ratios.push_back(zstd / loader);

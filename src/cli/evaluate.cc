@@ -21,6 +21,7 @@ struct EvaluateOptions {
   std::string data;
   std::string split = "test";
   std::string memory = "64MiB";
+  StoreArguments store;
   std::uint32_t batch_size = 64;
   int threads = 0;
   bool json = false;
@@ -32,7 +33,7 @@ Status Evaluate(const EvaluateOptions& options) {
     return Error{ErrorCode::kInvalidArgument,
                  options.model + " has no training_config; evaluation needs its loss"};
   }
-  DNC_ASSIGN(const LocalDataset dataset, OpenLocalDataset(options.data));
+  DNC_ASSIGN(const Dataset dataset, OpenDataset(options.data, options.store));
   training::LocalTrainingOptions training_options;
   training_options.batch_size = options.batch_size;
   training_options.threads = options.threads > 0 ? options.threads : AvailableCores();
@@ -76,7 +77,7 @@ void AddEvaluate(Registry* registry) {
                               "  dnc evaluate model.h5 --data ./test/manifest.json --json"},
                  [options] { return Evaluate(*options); });
   command->add_option("MODEL", options->model, "A Keras .h5 with its compile section")->required();
-  command->add_option("--data", options->data, "A manifest, or the folder that holds it")
+  command->add_option("--data", options->data, "A dataset: a folder, a manifest, or a URL")
       ->required();
   command->add_option("--split", options->split, "Which split")->capture_default_str();
   command->add_option("--memory", options->memory, "For the data on their way")
@@ -87,6 +88,7 @@ void AddEvaluate(Registry* registry) {
   command->add_option("--threads", options->threads, "All cores by default")
       ->check(CLI::Range(1, 256));
   command->add_flag("--json", options->json, "Print JSON");
+  AddStoreOptions(command, &options->store);
 }
 
 }  // namespace dnc::cli

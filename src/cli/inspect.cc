@@ -11,7 +11,8 @@ namespace dnc::cli {
 namespace {
 
 struct InspectOptions {
-  std::string manifest;
+  std::string location;
+  StoreArguments store;
   bool json = false;
 };
 
@@ -132,7 +133,7 @@ void PrintText(const shard::Manifest& manifest) {
 }
 
 Status Inspect(const InspectOptions& options) {
-  DNC_ASSIGN(const LocalDataset dataset, OpenLocalDataset(options.manifest));
+  DNC_ASSIGN(const Dataset dataset, OpenDataset(options.location, options.store));
   if (options.json) {
     PrintManifestJson(dataset.manifest);
   } else {
@@ -152,9 +153,10 @@ void AddInspect(Registry* registry) {
                   .examples = "  dnc inspect ./shards\n"
                               "  dnc inspect ./shards/manifest.json --json"},
                  [options] { return Inspect(*options); });
-  command->add_option("MANIFEST", options->manifest, "A manifest, or the folder that holds it")
+  command->add_option("LOCATION", options->location, "A dataset: a folder, a manifest, or a URL")
       ->required();
   command->add_flag("--json", options->json, "Print JSON");
+  AddStoreOptions(command, &options->store);
 }
 
 }  // namespace dnc::cli

@@ -1,5 +1,5 @@
 // A project file with what it names, read and checked: the model, the manifest and
-// the folder of its shards.
+// the store of its shards.
 
 #pragma once
 
@@ -15,13 +15,13 @@ namespace dnc::cli {
 struct ProjectInputs {
   proto::ProjectFile file;
   model::Model model;
-  LocalDataset dataset;
+  Dataset dataset;
   // The project's validation split, or empty if there is to be no validation.
   std::string validation_split;
 };
 
 // Errors: those of the files; kInvalidArgument, a model without a compile section, a
 // split that the manifest lacks.
-Result<ProjectInputs> LoadProjectInputs(const std::string& path);
+Result<ProjectInputs> LoadProjectInputs(const std::string& path, const StoreArguments& store = {});
 
 }  // namespace dnc::cli

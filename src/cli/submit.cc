@@ -16,6 +16,7 @@ namespace {
 
 struct SubmitOptions {
   std::string project;
+  StoreArguments store;
   double give_up_after = 60;
   bool json = false;
 };
@@ -53,7 +54,7 @@ Status UploadShards(client::Client* client, const ProjectInputs& inputs, Progres
 }
 
 Status Submit(const SubmitOptions& options) {
-  DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project));
+  DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
   DNC_ASSIGN(const auto client, ConnectAsUser(options.give_up_after));
   Progress progress(options.json);
   DNC_TRY(UploadShards(client.get(), inputs, &progress));
@@ -94,6 +95,7 @@ void AddSubmit(Registry* registry) {
                    "Seconds to retry a server that does not answer")
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print JSON");
+  AddStoreOptions(command, &options->store);
 }
 
 }  // namespace dnc::cli

@@ -21,6 +21,7 @@ namespace {
 
 struct TrainCommandOptions {
   std::string project;
+  StoreArguments store;
   std::string out;
   std::string memory = "64MiB";
   double checkpoint_seconds = 30;
@@ -112,7 +113,7 @@ Result<training::LocalTrainingOptions> MakeOptions(const TrainCommandOptions& op
 }
 
 Status Train(const TrainCommandOptions& options) {
-  DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project));
+  DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
   DNC_ASSIGN(const training::LocalTrainingOptions training_options, MakeOptions(options, inputs));
   DNC_ASSIGN(const auto trainer,
              trainer::ProcessTrainer::Start({.threads = training_options.threads}));
@@ -183,6 +184,7 @@ void AddTrain(Registry* registry) {
   command->add_flag("--resume", options->resume, "Go on from the checkpoint, if there is one");
   command->add_flag("--restart", options->restart, "Begin anew though there is a checkpoint");
   command->add_flag("--json", options->json, "Print JSON");
+  AddStoreOptions(command, &options->store);
 }
 
 }  // namespace dnc::cli

@@ -15,12 +15,13 @@ namespace dnc::cli {
 namespace {
 
 struct VerifyCommandOptions {
-  std::string manifest;
+  std::string location;
+  StoreArguments store;
   bool json = false;
 };
 
 Status VerifyDataset(const VerifyCommandOptions& options) {
-  DNC_ASSIGN(const LocalDataset dataset, OpenLocalDataset(options.manifest));
+  DNC_ASSIGN(const Dataset dataset, OpenDataset(options.location, options.store));
   Progress progress(options.json);
   DNC_ASSIGN(const divide::VerifyProgress done,
              divide::Verify(dataset.manifest, *dataset.store, {},
@@ -38,7 +39,7 @@ Status VerifyDataset(const VerifyCommandOptions& options) {
                {"bytes", done.bytes_done}});
   } else {
     std::printf("%s: all well: %s samples in %s shards, %s, hashes, blocks and statistics\n",
-                options.manifest.c_str(), FormatCount(done.samples_done).c_str(),
+                options.location.c_str(), FormatCount(done.samples_done).c_str(),
                 FormatCount(done.shards_done).c_str(), FormatByteCount(done.bytes_done).c_str());
   }
   return {};
@@ -55,9 +56,10 @@ void AddVerify(Registry* registry) {
                   .examples = "  dnc verify ./shards\n"
                               "  dnc verify ./shards/manifest.json --json"},
                  [options] { return VerifyDataset(*options); });
-  command->add_option("MANIFEST", options->manifest, "A manifest, or the folder that holds it")
+  command->add_option("LOCATION", options->location, "A dataset: a folder, a manifest, or a URL")
       ->required();
   command->add_flag("--json", options->json, "Print JSON");
+  AddStoreOptions(command, &options->store);
 }
 
 }  // namespace dnc::cli

@@ -11,7 +11,6 @@
 #include <set>
 
 #include "divide/dataset_for_test.h"
-#include "divide/manifest_file.h"
 #include "divide/verify.h"
 #include "shard/shard_reader.h"
 #include "testing/testing.h"
@@ -315,36 +314,6 @@ TEST(DivideTest, RefusesASplitThatTurnsOutEmpty) {
               test::FailsWith(ErrorCode::kInvalidArgument,
                               AllOf(HasSubstr("\"test\""), HasSubstr("3 samples"))));
   EXPECT_THAT(Keys(*store), IsEmpty());
-}
-
-TEST(DivideTest, WritesAFolderThatOpensAgain) {
-  const test::TemporaryFolder folder;
-  const std::string path = folder / "divided";
-  const auto store = store::OpenDirectoryStore(path);
-  ASSERT_THAT(store, test::Succeeds());
-  const auto report = DivideInto(store->get(), 3000, SmallShards());
-  ASSERT_THAT(report, test::Succeeds());
-  for (const std::string& name : {path, path + "/manifest.json"}) {
-    const auto manifest = LoadManifest(name);
-    ASSERT_THAT(manifest, test::Succeeds());
-    EXPECT_EQ(shard::FormatManifest(*manifest), shard::FormatManifest(report->manifest));
-    const auto opened = OpenManifestStore(name);
-    ASSERT_THAT(opened, test::Succeeds());
-    EXPECT_THAT(Verify(*manifest, **opened), test::Succeeds());
-  }
-}
-
-TEST(ManifestFileTest, SaysWhatIsMissing) {
-  const test::TemporaryFolder folder;
-  EXPECT_THAT(LoadManifest(folder / "none"),
-              test::FailsWith(ErrorCode::kNotFound, HasSubstr("none is not there")));
-  EXPECT_THAT(LoadManifest(folder.path()),
-              test::FailsWith(ErrorCode::kNotFound, HasSubstr("has no manifest.json")));
-  EXPECT_THAT(OpenManifestStore(folder / "none"), test::FailsWith(ErrorCode::kNotFound));
-  EXPECT_FALSE(PathExists(folder / "none"));
-  ASSERT_THAT(WriteFileAtomically(folder / "manifest.json", AsBytes("[]")), test::Succeeds());
-  EXPECT_THAT(LoadManifest(folder.path()),
-              test::FailsWith(ErrorCode::kCorrupt, HasSubstr("manifest.json")));
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ std::string ReadPath(JsonObject* object, std::string_view key, const std::string
     if (object->Has(key)) object->Refuse(key, "empty", "a path");
     return text;
   }
+  if (text.find("://") != std::string::npos) return text;  // A URL, not a path.
   const std::filesystem::path folder = std::filesystem::path(file_path).parent_path();
   return (folder / text).lexically_normal().string();  // An absolute `text` stays.
 }

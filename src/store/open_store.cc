@@ -1,7 +1,10 @@
 #include "store/open_store.h"
 
-#include <filesystem>
-#include <string_view>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/hash.h"
 
 namespace dnc::store {
 namespace {
@@ -9,23 +12,64 @@ namespace {
 constexpr std::string_view kFileScheme = "file://";
 
 Result<std::unique_ptr<ObjectStore>> OpenFolder(const std::string& folder, bool create) {
-  std::error_code error;
-  if (!create && !std::filesystem::exists(folder, error)) {
-    return Error{ErrorCode::kNotFound, "folder " + folder + " is not there"};
+  struct stat info {};
+  if (!create && ::stat(folder.c_str(), &info) != 0) {
+    return Error{ErrorCode::kNotFound,
+                 "folder " + folder +
+                     " is not there; expected a folder, or a URL that begins with "
+                     "http://, https://, s3:// or ipfs://"};
   }
   return OpenDirectoryStore(folder);
 }
 
+// "file:///a%20b" is the path "/a b".
+Result<std::string> PathOfFileUrl(const std::string& url) {
+  std::string_view rest = std::string_view(url).substr(kFileScheme.size());
+  if (rest.starts_with("localhost/")) rest.remove_prefix(9);
+  if (!rest.starts_with('/')) {
+    return Error{ErrorCode::kInvalidArgument,
+                 url + " names another machine; expected file:///absolute/path"};
+  }
+  std::string path;
+  for (std::size_t i = 0; i < rest.size(); ++i) {
+    if (rest[i] != '%') {
+      path.push_back(rest[i]);
+      continue;
+    }
+    const auto byte = HexDecode(rest.substr(i + 1, 2));
+    if (!byte || byte->size() != 1 || (*byte)[0] == std::byte{0}) {
+      return Error{ErrorCode::kInvalidArgument,
+                   url + ": '%' must be followed by two hexadecimal digits that are not 00"};
+    }
+    path.push_back(static_cast<char>((*byte)[0]));
+    i += 2;
+  }
+  return path;
+}
+
 }  // namespace
+
+bool IsUrl(const std::string& location) {
+  const std::size_t end = location.find("://");
+  return end != std::string::npos && end > 0 &&
+         std::all_of(location.begin(), location.begin() + static_cast<std::ptrdiff_t>(end),
+                     [](char c) {
+                       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                              (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+                     });
+}
 
 Result<std::unique_ptr<ObjectStore>> OpenStore(const std::string& location,
                                                const StoreOptions& options) {
+  if (!IsUrl(location)) return OpenFolder(location, options.create);
   if (location.starts_with(kFileScheme)) {
-    return OpenFolder(location.substr(kFileScheme.size()), options.create);
+    DNC_ASSIGN(const std::string path, PathOfFileUrl(location));
+    return OpenFolder(path, options.create);
   }
-  if (location.find("://") == std::string::npos) return OpenFolder(location, options.create);
   return Error{ErrorCode::kInvalidArgument,
-               location + ": not a known kind of location; known are a folder and file://"};
+               "\"" + location +
+                   "\" is no known kind of location; expected a folder, or a URL that begins "
+                   "with file://, http://, https://, s3:// or ipfs://"};
 }
 
 }  // namespace dnc::store

@@ -1,13 +1,21 @@
 // Opens a store by its location: a folder, or a URL.
 //
 //   ./shards, file:///data/shards     a directory
-//   https://host/path                 HTTP, read only
+//   http(s)://host/path               HTTP, read only
 //   s3://bucket/prefix                S3 and what speaks its protocol
-//   ipfs://CID, ipfs://               IPFS: a directory's root, or objects by CID
+//   ipfs://CID, ipfs://               IPFS: a directory's root or a manifest, or objects by CID
+//   ipfs://NAME                       a folder of a Kubo node's own files, to write to
+//
+// A store over the network retries what may pass (connections that fail or stall, the
+// statuses 408, 425, 429 and 5xx; Retry-After is honoured), goes on where a transfer broke
+// off, never takes more bytes than were asked for, and checks certificates.
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,9 +26,14 @@
 
 namespace dnc::store {
 
+// Told of what went wrong and was made good, from any thread; one call at a time.
+using FailureReport = std::function<void(const Error&)>;
+
 struct StoreOptions {
-  std::uint64_t up_bytes_per_second = 0;    // 0: no limit. Shared by all stores opened with
-  std::uint64_t down_bytes_per_second = 0;  // the same process-wide limiter.
+  // 0: no limit. All stores of the process share one limiter a direction, whose rate is
+  // the one that was set last.
+  std::uint64_t up_bytes_per_second = 0;
+  std::uint64_t down_bytes_per_second = 0;
   int connections_max = 8;
   int attempts_max = 6;  // Of one request, with back-off and jitter between.
   Duration stall_timeout = Duration::Seconds(30);  // Without progress.
@@ -31,17 +44,31 @@ struct StoreOptions {
   bool s3_path_style = false;  // bucket in the path; always so with an endpoint of an IP address.
   std::vector<std::string> ipfs_gateways;  // Trustless gateways, in order.
   std::string ipfs_api;                    // Kubo RPC, to write: "http://127.0.0.1:5001".
-  bool create = false;                     // To write: a folder is created if it is missing.
+  // Other locations of the same objects: to read, they become one store (MakeMirrors).
+  std::vector<std::string> mirrors;
+  bool create = false;  // To write: a folder is created if it is missing; no mirrors.
+  FailureReport report;
+  const std::atomic<bool>* cancelled = nullptr;  // True ends every request with kCancelled.
 };
 
+// Whether `location` is a URL rather than a path: it begins with a scheme and "://".
+bool IsUrl(const std::string& location);
+
 // Errors: kInvalidArgument, no known kind of location, with the known ones; kNotFound,
-// a folder that is missing without `create`; kUnavailable; kUnauthorized.
+// a folder that is missing without `create`; kUnavailable; kUnauthenticated.
 Result<std::unique_ptr<ObjectStore>> OpenStore(const std::string& location,
                                                const StoreOptions& options);
 
+// Objects by direct links: of each key, the URLs (http, https) of the whole object, of
+// which another is taken where one fails or gives wrong bytes. Read only.
+// Errors: kInvalidArgument, a key without links, or a link that is no such URL.
+Result<std::unique_ptr<ObjectStore>> MakeLinkStore(
+    const std::map<std::string, std::vector<std::string>>& links, const StoreOptions& options);
+
 // One store out of several that hold the same objects, the fastest first. Reads go to
-// another after a failure or Reject(); each failure is reported once to stderr's log
-// callback of the options' owner. Writing goes to the first. Requires: at least one.
-std::unique_ptr<ObjectStore> MakeMirrors(std::vector<std::unique_ptr<ObjectStore>> stores);
+// another after a failure or Reject(); each failure is reported once. Writing goes to
+// the first. Requires: at least one.
+std::unique_ptr<ObjectStore> MakeMirrors(std::vector<std::unique_ptr<ObjectStore>> stores,
+                                         FailureReport report = {});
 
 }  // namespace dnc::store

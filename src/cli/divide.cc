@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/progress.h"
+#include "cli/source_options.h"
 #include "cli/values.h"
 #include "divide/split.h"
 #include "source/sample_source.h"
@@ -21,8 +22,7 @@ namespace {
 struct DivideCommandOptions {
   std::string source;
   std::string to;
-  std::string labels;
-  std::string label_column;
+  SourceArguments how;
   std::string name;
   std::string description;
   std::string shard_bytes = "16MiB";
@@ -94,8 +94,7 @@ Status DivideSource(const DivideCommandOptions& options) {
   divide_options.parameters = {{"source", std::filesystem::path(options.source).filename()},
                                {"split", options.split}};
   source::SourceOptions source_options;
-  source_options.labels_path = options.labels;
-  source_options.label_column = options.label_column;
+  DNC_TRY(ReadSourceArguments(options.how, &source_options));
   source_options.skip_bad = options.skip_bad;
   source_options.seed = options.seed;
   source_options.threads = threads;
@@ -153,9 +152,6 @@ void AddDivide(Registry* registry) {
                    "class")
       ->required();
   command->add_option("--to", options->to, "Folder for the shards and manifest.json")->required();
-  command->add_option("--labels", options->labels, "The labels of an npy or idx file");
-  command->add_option("--label-column", options->label_column,
-                      "The csv column that is the label: its name, or #3 by index from 0");
   command->add_option("--name", options->name, "Name of the dataset; the source's by default");
   command->add_option("--description", options->description, "What it is, in a sentence");
   command->add_option("--shard-bytes", options->shard_bytes, "Size of a shard")
@@ -170,6 +166,7 @@ void AddDivide(Registry* registry) {
   command->add_flag("--skip-bad", options->skip_bad, "Leave bad images out, and list them");
   command->add_flag("--overwrite", options->overwrite, "Replace the dataset in that folder");
   command->add_flag("--json", options->json, "Print JSON");
+  AddSourceOptions(command, &options->how);
 }
 
 }  // namespace dnc::cli

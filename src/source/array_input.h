@@ -1,5 +1,5 @@
-// One array whose first axis counts samples, read in order: an npy or idx file,
-// either of them inside gzip, or a member of an npz. Elements become
+// One array, read sample after sample: an npy or idx file, either of them inside
+// gzip or zstd or from a pipe, or an array inside a larger file. Elements become
 // little-endian in C order. Bytes are not trusted: sizes are checked against the
 // file where it states its own, and against kSampleBytesMax everywhere.
 //
@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -16,7 +17,7 @@
 #include "array/shape.h"
 #include "base/bytes.h"
 #include "base/result.h"
-#include "source/byte_stream.h"
+#include "source/input.h"
 
 namespace dnc::source {
 
@@ -25,9 +26,9 @@ inline constexpr std::uint64_t kSampleBytesMax = 64 << 20;
 
 struct ArrayInfo {
   std::string name;    // For messages: a path, or archive and member.
-  std::string format;  // "npy", "idx", "idx.gz".
+  std::string format;  // "npy", "idx.gz".
   array::DType dtype = array::DType::kUint8;
-  array::Shape shape;  // Of the whole array; at least one axis.
+  array::Shape shape;  // Of the whole array, the samples' axis first.
 
   std::uint64_t sample_count() const { return static_cast<std::uint64_t>(shape[0]); }
   array::Shape sample_shape() const { return {shape.begin() + 1, shape.end()}; }
@@ -49,6 +50,13 @@ class ArrayInput {
   // goes on beyond its stated size; those of the source.
   virtual Status Read(std::span<std::byte> out) = 0;
 
+  // Passes over samples; fewer only at the end. Returns how many.
+  // Errors: those of Read.
+  virtual Result<std::uint64_t> Skip(std::uint64_t sample_count) = 0;
+
+  // How many bytes of its file were read so far, about.
+  virtual std::uint64_t position() const = 0;
+
  protected:
   explicit ArrayInput(ArrayInfo info);
 
@@ -57,35 +65,26 @@ class ArrayInput {
   std::size_t sample_bytes_;
 };
 
-enum class ArrayKind { kNone, kNpy, kIdx, kGzip };
+enum class ArrayKind { kNone, kNpy, kIdx };
 
 // What the first bytes of a file say; kNone for anything that is no single array.
 ArrayKind RecogniseArray(ByteSpan start);
 
-// An npy file, also in Fortran order as long as a buffer of kFortranBufferBytes
-// holds enough samples to read it in runs.
-// Errors: those of array::ReadNpyHeader; kInvalidArgument, no samples;
-// kUnsupported, a Fortran order that would be read too slowly; kTooLarge, a sample.
-Result<std::unique_ptr<ArrayInput>> OpenNpy(SharedSource source);
-inline constexpr std::uint64_t kFortranBufferBytes = 8 << 20;
+// Reverses the bytes of each element: big-endian to little-endian.
+void SwapElements(std::span<std::byte> bytes, std::size_t element_bytes);
 
-// An idx file (the format of MNIST).
-// Errors: kCorrupt, not one, or not exactly as long as its header says;
-// kInvalidArgument, no samples; kTooLarge.
-Result<std::unique_ptr<ArrayInput>> OpenIdx(SharedSource source);
+// Errors: kInvalidArgument, a single number, or no samples; kTooLarge, one sample.
+Status CheckSamples(const ArrayInfo& info);
 
-// gzip that holds an idx or an npy.
-// Errors: as above; kUnsupported, it holds something else.
-Result<std::unique_ptr<ArrayInput>> OpenGzipArray(SharedSource source);
-
-// An npy that comes as a stream of `size` bytes: a member of an npz. Fortran order
-// only if all of it fits kFortranBufferBytes.
-// Errors: those of OpenNpy and of the stream.
-Result<std::unique_ptr<ArrayInput>> OpenNpyStream(std::unique_ptr<ByteStream> stream,
-                                                  std::uint64_t size, const std::string& name);
-
-// Whichever of the kinds above the content is.
-// Errors: as above; kUnsupported, another kind of file.
-Result<std::unique_ptr<ArrayInput>> OpenArray(SharedSource source);
+// An npy or idx. `sample_axis` as the user gives it; the first without.
+//
+// Fortran order and other axes are read in tiles (slab_array.h): at any place of a
+// file; with one pass over the data a tile where it is compressed; in one tile
+// from a pipe.
+// Errors: those of array::ParseNpyHeader and CheckSamples; kCorrupt, truncated, or
+// (idx, and what is compressed) longer than its header says; kUnsupported, neither
+// npy nor idx, or a layout that would take too many passes.
+Result<std::unique_ptr<ArrayInput>> OpenArray(const Input& input,
+                                              std::optional<int> sample_axis = std::nullopt);
 
 }  // namespace dnc::source

@@ -1,20 +1,23 @@
 #include "source/array_source.h"
 
 #include <algorithm>
+#include <filesystem>
+
+#include "source/array_container.h"
+#include "source/npz.h"
 
 namespace dnc::source {
 namespace {
 
 class ArraySource final : public SampleSource {
  public:
-  ArraySource(std::unique_ptr<ArrayInput> x, std::unique_ptr<ArrayInput> y, std::string description)
-      : description_(std::move(description)), remaining_(x->info().sample_count()) {
-    sample_count_ = remaining_;
-    columns_.push_back({"x", x->info().dtype, x->info().sample_shape(), {}});
-    inputs_.push_back(std::move(x));
-    if (y == nullptr) return;
-    columns_.push_back({"y", y->info().dtype, y->info().sample_shape(), {}});
-    inputs_.push_back(std::move(y));
+  explicit ArraySource(ArraySourceInput input)
+      : description_(std::move(input.description)),
+        file_bytes_(input.file_bytes),
+        sample_count_(input.x->info().sample_count()),
+        remaining_(sample_count_) {
+    Add("x", std::move(input.x));
+    if (input.y != nullptr) Add("y", std::move(input.y));
   }
 
   const std::vector<array::ColumnSpec>& columns() const override { return columns_; }
@@ -34,35 +37,82 @@ class ArraySource final : public SampleSource {
     remaining_ -= count;
     return {};
   }
+  SourceBytes bytes() const override { return {inputs_[0]->position(), file_bytes_}; }
+  Result<std::uint64_t> Skip(std::uint64_t sample_count) override {
+    const std::uint64_t count = std::min(sample_count, remaining_);
+    for (const auto& input : inputs_) DNC_TRY(input->Skip(count));
+    remaining_ -= count;
+    return count;
+  }
 
  private:
+  void Add(const char* name, std::unique_ptr<ArrayInput> input) {
+    columns_.push_back({name, input->info().dtype, input->info().sample_shape(), {}});
+    inputs_.push_back(std::move(input));
+  }
+
   std::string description_;
+  std::optional<std::uint64_t> file_bytes_;
+  std::uint64_t sample_count_;
   std::uint64_t remaining_;
-  std::uint64_t sample_count_ = 0;
   std::vector<array::ColumnSpec> columns_;
   std::vector<std::unique_ptr<ArrayInput>> inputs_;
   std::vector<SkippedInput> skipped_;  // Stays empty: an array has no bad samples.
 };
 
+// Null for a file that is no container of named arrays.
+Result<std::unique_ptr<ArrayContainer>> OpenContainerOf(const Input& input) {
+  if (input.file != nullptr && IsZip(input.start)) return OpenNpzContainer(input.file);
+  return std::unique_ptr<ArrayContainer>();
+}
+
 }  // namespace
 
-Result<std::unique_ptr<SampleSource>> MakeArraySource(std::unique_ptr<ArrayInput> x,
-                                                      std::unique_ptr<ArrayInput> y,
-                                                      std::string description) {
-  if (y != nullptr && y->info().sample_count() != x->info().sample_count()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 x->info().name + ": " + std::to_string(x->info().sample_count()) +
-                     " samples, but " + y->info().name + " has " +
-                     std::to_string(y->info().sample_count()) + " labels"};
+ArrayLocation SplitArrayLocation(const std::string& location) {
+  std::error_code ignored;
+  if (std::filesystem::exists(location, ignored)) return {location, ""};
+  for (std::size_t colon = location.rfind(':'); colon != std::string::npos && colon > 0;
+       colon = location.rfind(':', colon - 1)) {
+    const std::string path = location.substr(0, colon);
+    if (std::filesystem::is_regular_file(path, ignored)) return {path, location.substr(colon + 1)};
   }
-  return std::unique_ptr<SampleSource>(
-      std::make_unique<ArraySource>(std::move(x), std::move(y), std::move(description)));
+  return {location, ""};
+}
+
+Result<std::unique_ptr<SampleSource>> MakeArraySource(ArraySourceInput input) {
+  const ArrayInput& x = *input.x;
+  if (input.y != nullptr && input.y->info().sample_count() != x.info().sample_count()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 x.info().name + ": " + std::to_string(x.info().sample_count()) + " samples, but " +
+                     input.y->info().name + " has " +
+                     std::to_string(input.y->info().sample_count()) + " labels"};
+  }
+  return std::unique_ptr<SampleSource>(std::make_unique<ArraySource>(std::move(input)));
+}
+
+Result<std::unique_ptr<SampleSource>> OpenArrays(const Input& input, const SourceOptions& options) {
+  ArraySourceInput arrays;
+  DNC_ASSIGN(arrays.x, OpenArray(input, options.sample_axis));
+  DNC_ASSIGN(arrays.y, OpenLabels(options));
+  arrays.description = arrays.x->info().format + " " + arrays.x->info().TypeText();
+  if (arrays.y != nullptr) arrays.description += ", labels " + arrays.y->info().TypeText();
+  arrays.file_bytes = input.medium_bytes;
+  return MakeArraySource(std::move(arrays));
 }
 
 Result<std::unique_ptr<ArrayInput>> OpenLabels(const SourceOptions& options) {
   if (options.labels_path.empty()) return std::unique_ptr<ArrayInput>();
-  DNC_ASSIGN(auto source, FileSource::Open(options.labels_path));
-  return OpenArray(std::move(source));
+  const ArrayLocation where = SplitArrayLocation(options.labels_path);
+  DNC_ASSIGN(auto source, FileSource::Open(where.path));
+  DNC_ASSIGN(const Input input, OpenInput(std::move(source)));
+  DNC_ASSIGN(const auto container, OpenContainerOf(input));
+  if (container != nullptr) return OpenLabelsIn(*container, where.variable);
+  if (!where.variable.empty()) {
+    return Error{
+        ErrorCode::kInvalidArgument,
+        where.path + ": holds no arrays by name, so there is none named " + where.variable};
+  }
+  return OpenArray(input);
 }
 
 }  // namespace dnc::source

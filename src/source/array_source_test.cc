@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "source/slab_array.h"
 #include "source/test_files.h"
 #include "testing/testing.h"
 
@@ -88,8 +89,8 @@ TEST(ArraySourceTest, ReadsFortranOrderAsCOrder) {
   EXPECT_EQ(ValuesOf<std::uint16_t>(all->columns[0]), c);
 }
 
-TEST(ArraySourceTest, ReadsFortranOrderBeyondItsBufferInRuns) {
-  const std::int64_t count = static_cast<std::int64_t>(kFortranBufferBytes) / 2;
+TEST(ArraySourceTest, ReadsFortranOrderBeyondATile) {
+  const std::int64_t count = static_cast<std::int64_t>(kTileBytesMax) / 2;
   std::string data;
   for (int column = 0; column < 3; ++column) {
     for (std::int64_t i = 0; i < count; ++i) data += static_cast<char>((i * 3 + column) % 251);
@@ -100,13 +101,13 @@ TEST(ArraySourceTest, ReadsFortranOrderBeyondItsBufferInRuns) {
   EXPECT_TRUE(AsText(all->columns[0]) == Ramp(static_cast<std::size_t>(count) * 3));
 }
 
-TEST(ArraySourceTest, RefusesFortranOrderThatWouldScatterSamplesAndSaysWhatToDo) {
-  const std::string npy = TransposedNpy("|u1", {256, 33000}, std::string(256 * 33000, 'x'));
-  EXPECT_THAT(OpenAndRead(InMemory(npy, "x.npy")),
-              FailsWith(ErrorCode::kUnsupported,
-                        AllOf(HasSubstr("x.npy"), HasSubstr("ascontiguousarray"))));
+TEST(ArraySourceTest, RefusesCompressedDataThatWouldNeedTooManyPasses) {
+  // Samples of half a tile each, 1000 of them: nothing is read but the header.
+  const std::string npy =
+      TransposedNpy("|u1", {1000, static_cast<std::int64_t>(kTileBytesMax) - 9}, "");
   EXPECT_THAT(OpenAndRead(InMemory(Gzip(npy), "x.npy.gz")),
-              FailsWith(ErrorCode::kUnsupported, HasSubstr("ascontiguousarray")));
+              FailsWith(ErrorCode::kUnsupported,
+                        AllOf(HasSubstr("1000 passes"), HasSubstr("ascontiguousarray"))));
 }
 
 TEST(ArraySourceTest, RefusesLabelsOfAnotherLengthNamingBoth) {
@@ -240,8 +241,47 @@ TEST(GzipTest, RefusesAFileCutAnywhere) {
 }
 
 TEST(GzipTest, RefusesOtherContents) {
-  EXPECT_THAT(OpenAndRead(InMemory(Gzip("a,b\n1,2\n"), "x.csv.gz")),
-              FailsWith(ErrorCode::kUnsupported, HasSubstr("decompress")));
+  EXPECT_THAT(OpenAndRead(InMemory(Gzip("\x01\x02"), "x.gz")),
+              FailsWith(ErrorCode::kUnsupported, HasSubstr("not a known kind")));
+  EXPECT_THAT(OpenAndRead(InMemory(Gzip(Gzip("a\n1\n")), "x.gz.gz")),
+              FailsWith(ErrorCode::kUnsupported, HasSubstr("compressed twice")));
+  EXPECT_THAT(OpenAndRead(InMemory(Gzip(""), "x.gz")),
+              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("empty")));
+  EXPECT_THAT(OpenAndRead(InMemory(Gzip(ZipFile({{"x.npy", "a"}})), "x.npz.gz")),
+              FailsWith(ErrorCode::kUnsupported, HasSubstr("decompress it first")));
+}
+
+TEST(ZstdTest, ReadsSeveralFramesAsOneFile) {
+  const std::string idx = IdxFile(8, {6}, "abcdef");
+  for (const std::string& file : {Zstd(idx), Zstd(idx.substr(0, 9)) + Zstd(idx.substr(9))}) {
+    auto source = OpenFileSource(InMemory(file, "x.zst"), {});
+    ASSERT_THAT(source, Succeeds());
+    EXPECT_EQ((*source)->Describe(), "idx.zst uint8 (6,)");
+    const auto all = ReadToEnd(source->get(), 4);
+    ASSERT_THAT(all, Succeeds());
+    EXPECT_EQ(AsText(all->columns[0]), "abcdef");
+  }
+}
+
+TEST(ZstdTest, RefusesAFileCutAnywhere) {
+  const std::string intact = Zstd(IdxFile(8, {40}, Ramp(40)));
+  for (std::size_t size = 0; size < intact.size(); ++size) {
+    SCOPED_TRACE(size);
+    EXPECT_FALSE(OpenAndRead(InMemory(intact.substr(0, size), "x.zst")).ok());
+  }
+}
+
+TEST(ZstdTest, ADamagedByteNeverGivesOtherSamples) {
+  const std::string intact = Zstd(IdxFile(8, {40}, Ramp(40)));
+  for (std::size_t offset = 0; offset < intact.size(); ++offset) {
+    SCOPED_TRACE(offset);
+    std::string damaged = intact;
+    damaged[offset] = static_cast<char>(damaged[offset] ^ 0x40);
+    const auto all = OpenAndRead(InMemory(damaged, "x.zst"));
+    if (all.ok()) {
+      EXPECT_EQ(AsText(all->columns[0]), Ramp(40));
+    }
+  }
 }
 
 TEST(ArraySourceTest, PassesOnTheErrorOfTheFileWhicheverReadFails) {
@@ -250,6 +290,7 @@ TEST(ArraySourceTest, PassesOnTheErrorOfTheFileWhicheverReadFails) {
                                TransposedNpy("|u1", {9, 2}, Ramp(18)),
                                IdxFile(8, {9, 2}, Ramp(18)),
                                Gzip(npy),
+                               Zstd(TransposedNpy("|u1", {9, 2}, Ramp(18))),
                                ZipFile({{.name = "x.npy", .data = npy},
                                         {.name = "y.npy", .data = npy, .is_deflated = true}}),
                                "a,b\n1,2\n"};

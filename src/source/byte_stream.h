@@ -1,6 +1,6 @@
-// Bytes in order: a range of a source, or what zlib makes of one. Where a file is
-// read twice at once (the two members of an npz), each reading is a stream of its
-// own over one shared RandomAccessSource.
+// Bytes in order: a range of a file, a pipe, or what zlib and zstd make of one.
+// Where a file is read twice at once (the two members of an npz), each reading is
+// a stream of its own over one shared RandomAccessSource.
 //
 // A ByteStream is not thread-safe.
 
@@ -29,6 +29,14 @@ class ByteStream {
   // Errors: kCorrupt, compressed data that is damaged or ends early; those of
   // the source.
   virtual Result<std::size_t> Read(std::span<std::byte> out) = 0;
+
+  // Passes over bytes as if they were read, without reading them where the medium
+  // allows. Returns how many: fewer only at the end.
+  // Errors: those of Read.
+  virtual Result<std::uint64_t> Skip(std::uint64_t size);
+
+  // How many bytes of the medium (a file's, compressed or not) were taken so far.
+  virtual std::uint64_t position() const = 0;
 };
 
 struct ByteRange {
@@ -39,9 +47,21 @@ struct ByteRange {
 // The bytes of `range` as they are. Requires: the range lies within the source.
 std::unique_ptr<ByteStream> OpenRange(SharedSource source, ByteRange range);
 
-// The whole source as gzip; several gzip members one behind the other are one
-// stream. Its checksums are checked as it is read.
-std::unique_ptr<ByteStream> OpenGzip(SharedSource source);
+// `inner` as gzip; several gzip members one behind the other are one stream. Its
+// checksums are checked as it is read. `name` is used in messages.
+std::unique_ptr<ByteStream> OpenGzip(std::unique_ptr<ByteStream> inner, std::string name);
+
+// `inner` as zstd, of one or several frames. A frame that wants a window above
+// kZstdWindowBytesMax is refused, since the window is what decoding costs.
+std::unique_ptr<ByteStream> OpenZstd(std::unique_ptr<ByteStream> inner, std::string name);
+inline constexpr std::uint64_t kZstdWindowBytesMax = 8 << 20;
+
+// A pipe or terminal that someone else opened and closes: standard input.
+std::unique_ptr<ByteStream> OpenDescriptor(int fd, std::string name);
+
+// `prefix` from `offset` on, then `rest`: bytes that were taken to look at them.
+std::unique_ptr<ByteStream> OpenPrefixed(Bytes prefix, std::size_t offset,
+                                         std::unique_ptr<ByteStream> rest);
 
 struct DeflatedMember {
   ByteRange range;

@@ -360,7 +360,8 @@ class CsvSource final : public SampleSource {
 
 }  // namespace
 
-Result<std::unique_ptr<SampleSource>> OpenCsv(SharedSource source, const SourceOptions& options) {
+Result<std::unique_ptr<SampleSource>> OpenCsv(const Input& input, const SourceOptions& options) {
+  SharedSource source = input.file;
   DNC_ASSIGN(CsvLayout layout, Survey(source, options));
   return std::unique_ptr<SampleSource>(
       std::make_unique<CsvSource>(std::move(source), std::move(layout)));

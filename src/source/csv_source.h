@@ -13,7 +13,7 @@
 
 #include <memory>
 
-#include "source/byte_stream.h"
+#include "source/input.h"
 #include "source/sample_source.h"
 
 namespace dnc::source {
@@ -24,7 +24,7 @@ inline constexpr std::size_t kClassCountMax = 4096;
 // number of fields, text in a numeric column, a missing value, an unknown label
 // column; no samples; kTooLarge, more than kClassCountMax class names; those of
 // CsvReader.
-Result<std::unique_ptr<SampleSource>> OpenCsv(SharedSource source, const SourceOptions& options);
+Result<std::unique_ptr<SampleSource>> OpenCsv(const Input& input, const SourceOptions& options);
 
 // Whether the start of a file looks like text that could be csv.
 bool LooksLikeCsv(ByteSpan start);

@@ -184,7 +184,7 @@ TEST_F(ImageFolderTest, NeedsASizeWithinLimits) {
 
 TEST_F(ImageFolderTest, RefusesLabelsBesideTheFolders) {
   EXPECT_THAT(Open({.labels_path = "y.npy"}),
-              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("y.npy is one too many")));
+              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("--labels")));
 }
 
 TEST_F(ImageFolderTest, RefusesClassesWithoutImagesOrWithFoldersInside) {

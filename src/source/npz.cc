@@ -2,145 +2,107 @@
 
 #include <algorithm>
 
-#include "source/array_source.h"
+#include "array/npy_header.h"
 #include "source/zip.h"
 
 namespace dnc::source {
 namespace {
 
-struct NpyMember {
-  std::string name;  // Without ".npy".
-  ZipMember zip;
-};
-
-struct Chosen {
-  const NpyMember* x = nullptr;
-  const NpyMember* y = nullptr;
-  std::string left_out;  // Their names, with commas.
-};
-
-std::string ListNames(const std::vector<NpyMember>& members) {
-  std::string list;
-  for (const NpyMember& member : members) {
-    if (list.size() > 500) return list + ", ...";
-    if (!list.empty()) list += ", ";
-    list += member.name;
-  }
-  return list;
-}
-
-std::string Join(const std::vector<std::string>& names) {
-  std::string list;
-  for (const std::string& name : names) {
-    if (!list.empty()) list += ", ";
-    list += name;
-  }
-  return list;
-}
-
-struct Members {
-  std::vector<NpyMember> arrays;
-  bool is_single = false;  // One array, and nothing else in the archive.
-};
-
-Result<Members> ReadMembers(const RandomAccessSource& source) {
-  DNC_ASSIGN(const std::vector<ZipMember> all, ReadZipDirectory(source));
-  std::vector<NpyMember> members;
-  for (const ZipMember& zip : all) {
-    if (!zip.name.ends_with(".npy")) continue;
-    members.push_back({zip.name.substr(0, zip.name.size() - 4), zip});
-  }
-  if (members.empty()) {
-    return Error{ErrorCode::kUnsupported, source.name() +
-                                              ": a zip archive without .npy members; an npz "
-                                              "written by np.savez has one for each array"};
-  }
-  const bool is_single = all.size() == 1;
-  return Members{std::move(members), is_single};
-}
-
-// The one member whose name is in `names`, null if there is none.
-Result<const NpyMember*> FindOne(const std::vector<NpyMember>& members,
-                                 const std::vector<std::string>& names, const std::string& archive,
-                                 const std::string& role) {
-  const NpyMember* found = nullptr;
-  for (const NpyMember& member : members) {
-    if (std::find(names.begin(), names.end(), member.name) == names.end()) continue;
-    if (found != nullptr) {
-      return Error{ErrorCode::kInvalidArgument,
-                   archive + ": both " + found->name + " and " + member.name + " could be the " +
-                       role + "; its members are " + ListNames(members) +
-                       "; keep one, such as np.savez(path, x=..., y=...)"};
+// A stored member as a file of its own.
+class RangeSource final : public RandomAccessSource {
+ public:
+  RangeSource(SharedSource file, ByteRange range, std::string name)
+      : file_(std::move(file)), range_(range), name_(std::move(name)) {}
+  std::uint64_t size() const override { return range_.size; }
+  Status ReadAt(std::uint64_t offset, std::span<std::byte> out) const override {
+    if (offset > range_.size || out.size() > range_.size - offset) {
+      return Error{ErrorCode::kCorrupt,
+                   name_ + ": ends before byte " + std::to_string(offset + out.size())};
     }
-    found = &member;
+    return file_->ReadAt(range_.offset + offset, out);
   }
-  return found;
+  const std::string& name() const override { return name_; }
+
+ private:
+  SharedSource file_;
+  ByteRange range_;
+  std::string name_;
+};
+
+Result<Input> OpenMember(const SharedSource& source, const ZipMember& member) {
+  Input input;
+  input.name = source->name() + "(" + member.name + ")";
+  input.content_bytes = member.size;
+  input.is_checked = true;
+  input.open = [source, member] { return OpenZipMember(source, member); };
+  DNC_ASSIGN(const auto stream, input.open());
+  input.start.resize(std::min<std::uint64_t>(member.size, kInputStartBytes));
+  DNC_ASSIGN(const std::size_t size, stream->Read(input.start));
+  input.start.resize(size);
+  if (member.method == 0) {
+    DNC_ASSIGN(const ByteRange range, StoredRange(*source, member));
+    input.file = std::make_shared<RangeSource>(source, range, input.name);
+  }
+  return input;
 }
 
-Result<Chosen> Choose(const Members& all, const std::string& archive) {
-  const std::vector<NpyMember>& members = all.arrays;
-  Chosen chosen;
-  if (all.is_single) {
-    chosen.x = &members[0];
-    return chosen;
+class NpzContainer final : public ArrayContainer {
+ public:
+  NpzContainer(SharedSource source, const std::vector<ZipMember>& members)
+      : source_(std::move(source)) {
+    for (const ZipMember& member : members) {
+      if (!member.name.ends_with(".npy")) {
+        others_.push_back({member.name, ""});
+        continue;
+      }
+      entries_.push_back({member.name.substr(0, member.name.size() - 4), ""});
+      members_.push_back(member);
+    }
   }
-  DNC_ASSIGN(chosen.x, FindOne(members, NpzFeatureNames(), archive, "features"));
-  DNC_ASSIGN(chosen.y, FindOne(members, NpzLabelNames(), archive, "labels"));
-  if (chosen.x == nullptr) {
-    return Error{ErrorCode::kInvalidArgument,
-                 archive + ": no member is known to be the features; its members are " +
-                     ListNames(members) + "; expected one of " + Join(NpzFeatureNames())};
-  }
-  for (const NpyMember& member : members) {
-    if (&member == chosen.x || &member == chosen.y) continue;
-    if (chosen.left_out.size() > 200) break;
-    chosen.left_out += (chosen.left_out.empty() ? "" : ", ") + member.name;
-  }
-  return chosen;
-}
 
-Result<std::unique_ptr<ArrayInput>> OpenMember(const SharedSource& source,
-                                               const NpyMember& member) {
-  DNC_ASSIGN(auto stream, OpenZipMember(source, member.zip));
-  return OpenNpyStream(std::move(stream), member.zip.size,
-                       source->name() + "(" + member.zip.name + ")");
-}
+  const std::string& name() const override { return source_->name(); }
+  std::string format() const override { return "npz"; }
+  std::uint64_t file_bytes() const override { return source_->size(); }
+  const std::vector<ArrayEntry>& entries() const override { return entries_; }
+  const std::vector<ArrayEntry>& others() const override { return others_; }
+  Result<array::Shape> ShapeOf(std::size_t entry) const override {
+    DNC_ASSIGN(const Input input, OpenMember(source_, members_[entry]));
+    DNC_ASSIGN(const array::NpyHeader header, array::ParseNpyHeader(input.start, input.name));
+    return header.shape;
+  }
+  Result<std::unique_ptr<ArrayInput>> Open(std::size_t entry,
+                                           std::size_t sample_axis) const override {
+    DNC_ASSIGN(const Input input, OpenMember(source_, members_[entry]));
+    return OpenArray(input, static_cast<int>(sample_axis));
+  }
+
+ private:
+  SharedSource source_;
+  std::vector<ZipMember> members_;  // One an entry.
+  std::vector<ArrayEntry> entries_;
+  std::vector<ArrayEntry> others_;
+};
 
 }  // namespace
 
-const std::vector<std::string>& NpzFeatureNames() {
-  static const std::vector<std::string> names = {
-      "x", "X", "data", "images", "x_train", "X_train", "train_images", "features", "arr_0"};
-  return names;
+bool IsZip(ByteSpan start) {
+  return AsText(start).starts_with("PK\x03\x04") || AsText(start).starts_with("PK\x05\x06");
 }
 
-const std::vector<std::string>& NpzLabelNames() {
-  static const std::vector<std::string> names = {"y",       "Y",       "labels",       "label",
-                                                 "y_train", "Y_train", "train_labels", "targets",
-                                                 "target",  "arr_1"};
-  return names;
+Result<std::unique_ptr<ArrayContainer>> OpenNpzContainer(SharedSource source) {
+  DNC_ASSIGN(const std::vector<ZipMember> members, ReadZipDirectory(*source));
+  auto container = std::make_unique<NpzContainer>(source, members);
+  if (container->entries().empty()) {
+    return Error{ErrorCode::kUnsupported, source->name() +
+                                              ": a zip archive without .npy members; an npz "
+                                              "written by np.savez has one for each array"};
+  }
+  return std::unique_ptr<ArrayContainer>(std::move(container));
 }
 
-Result<std::unique_ptr<SampleSource>> OpenNpz(SharedSource source, const SourceOptions& options) {
-  DNC_ASSIGN(const Members members, ReadMembers(*source));
-  DNC_ASSIGN(const Chosen chosen, Choose(members, source->name()));
-  if (chosen.y != nullptr && !options.labels_path.empty()) {
-    return Error{ErrorCode::kInvalidArgument, source->name() + ": has its own labels (" +
-                                                  chosen.y->name + "), so " + options.labels_path +
-                                                  " is one too many"};
-  }
-  DNC_ASSIGN(auto x, OpenMember(source, *chosen.x));
-  std::string description = "npz " + chosen.x->name + " " + x->info().TypeText();
-  std::unique_ptr<ArrayInput> y;
-  if (chosen.y != nullptr) {
-    DNC_ASSIGN(y, OpenMember(source, *chosen.y));
-    description += ", " + chosen.y->name + " " + y->info().TypeText();
-  } else {
-    DNC_ASSIGN(y, OpenLabels(options));
-    if (y != nullptr) description += ", labels " + y->info().TypeText();
-  }
-  if (!chosen.left_out.empty()) description += "; not read: " + chosen.left_out;
-  return MakeArraySource(std::move(x), std::move(y), std::move(description));
+Result<std::unique_ptr<SampleSource>> OpenNpz(const Input& input, const SourceOptions& options) {
+  DNC_ASSIGN(const auto container, OpenNpzContainer(input.file));
+  return OpenContainer(*container, options);
 }
 
 }  // namespace dnc::source

@@ -92,7 +92,7 @@ TEST(NpzTest, RefusesEncryptedMembersAndOtherMethods) {
 
 TEST(NpzTest, RefusesAMemberWhoseArrayIsTruncatedOrTooLong) {
   EXPECT_THAT(OpenAndRead(Npz({{"x.npy", kX.substr(0, kX.size() - 1)}})),
-              FailsWith(ErrorCode::kCorrupt, AllOf(HasSubstr("10 bytes"), HasSubstr("are 9"))));
+              FailsWith(ErrorCode::kCorrupt, AllOf(HasSubstr("10 bytes"), HasSubstr("has 9"))));
   EXPECT_THAT(OpenAndRead(Npz({{"x.npy", kX + "f"}})),
               FailsWith(ErrorCode::kCorrupt, HasSubstr("more data")));
 }

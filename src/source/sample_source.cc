@@ -1,57 +1,43 @@
 #include "source/sample_source.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 
-#include "image/image.h"
+#include "source/array_container.h"
 #include "source/array_source.h"
-#include "source/csv_source.h"
-#include "source/image_folder.h"
-#include "source/npz.h"
+#include "source/input.h"
+#include "source/kinds.h"
 #include "source/open_file.h"
 
 namespace dnc::source {
 namespace {
 
-constexpr std::size_t kStartBytes = 4096;
+constexpr char kStandardInput[] = "standard input";
 
-enum class Kind { kUnknown, kArray, kNpz, kCsv };
-
-Kind Recognise(ByteSpan start) {
-  if (RecogniseArray(start) != ArrayKind::kNone) return Kind::kArray;
-  const std::string_view text = AsText(start);
-  if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return Kind::kNpz;
-  if (image::RecogniseImage(start) != image::ImageKind::kUnknown) return Kind::kUnknown;
-  return LooksLikeCsv(start) ? Kind::kCsv : Kind::kUnknown;
+Result<std::unique_ptr<SampleSource>> OpenRecognised(const Input& input,
+                                                     const SourceOptions& options) {
+  DNC_ASSIGN(const FileKind* kind, RecogniseInput(input));
+  DNC_TRY(CheckOptions(input.name, kind->name, kind->options, options));
+  return kind->open(input, options);
 }
 
-Error Wrong(const std::string& what) { return {ErrorCode::kInvalidArgument, what}; }
-
-// An option that the kind of source has no use for would be ignored silently.
-Status CheckOptions(const std::string& name, const SourceOptions& options, bool is_csv,
-                    bool is_folder) {
-  if (!options.labels_path.empty() && (is_csv || is_folder)) {
-    return Wrong(name +
-                 (is_csv ? ": a csv has its labels in a column (--label-column NAME), so "
-                         : ": the folders' names are the labels, so ") +
-                 options.labels_path + " is one too many");
-  }
-  if (!options.label_column.empty() && !is_csv) {
-    return Wrong(name + ": not a csv, so it has no column \"" + options.label_column +
-                 "\"; give a file of labels instead (--labels FILE)");
-  }
-  if (options.resize && !is_folder) {
-    return Wrong(name + ": only a folder of images can be resized");
-  }
-  return {};
-}
-
-Result<std::unique_ptr<SampleSource>> OpenArrays(SharedSource file, const SourceOptions& options) {
-  DNC_ASSIGN(auto x, OpenArray(std::move(file)));
-  DNC_ASSIGN(auto y, OpenLabels(options));
-  std::string description = x->info().format + " " + x->info().TypeText();
-  if (y != nullptr) description += ", labels " + y->info().TypeText();
-  return MakeArraySource(std::move(x), std::move(y), std::move(description));
+// Where the password of a URL lies: between the ":" and the last "@" of its authority.
+struct Span {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+std::optional<Span> PasswordOf(const std::string& location) {
+  const std::size_t scheme = location.find("://");
+  if (scheme == std::string::npos) return std::nullopt;
+  const std::size_t begin = scheme + 3;
+  const std::size_t query = std::min(location.find('?', begin), location.size());
+  const std::size_t at = location.substr(0, query).rfind('@');
+  if (at == std::string::npos || at < begin) return std::nullopt;
+  const std::size_t colon = location.find(':', begin);
+  if (colon == std::string::npos || colon > at) return std::nullopt;
+  return Span{colon, at};
 }
 
 }  // namespace
@@ -70,33 +56,47 @@ Result<std::uint64_t> SampleSource::Skip(std::uint64_t sample_count) {
 
 Result<std::unique_ptr<SampleSource>> OpenFileSource(SharedSource file,
                                                      const SourceOptions& options) {
-  const std::string& name = file->name();
-  if (file->size() == 0) return Wrong(name + ": an empty file");
-  Bytes start(std::min<std::uint64_t>(file->size(), kStartBytes));
-  DNC_TRY(file->ReadAt(0, start));
-  const Kind kind = Recognise(start);
-  if (kind == Kind::kUnknown) {
-    const bool is_image = image::RecogniseImage(start) != image::ImageKind::kUnknown;
-    return Error{ErrorCode::kUnsupported,
-                 name + (is_image ? ": a single image" : ": not a known kind of data") +
-                     "; known are npy, npz, idx, idx.gz, csv, and a folder with a folder of "
-                     "images (JPEG, PNG) per class"};
-  }
-  DNC_TRY(CheckOptions(name, options, kind == Kind::kCsv, false));
-  if (kind == Kind::kArray) return OpenArrays(std::move(file), options);
-  if (kind == Kind::kNpz) return OpenNpz(std::move(file), options);
-  return OpenCsv(std::move(file), options);
+  DNC_ASSIGN(const Input input, OpenInput(std::move(file)));
+  return OpenRecognised(input, options);
 }
 
-Result<std::unique_ptr<SampleSource>> OpenSource(const std::string& path,
+Result<std::unique_ptr<SampleSource>> OpenSource(const std::string& location,
                                                  const SourceOptions& options) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    DNC_TRY(CheckOptions(path, options, false, true));
-    return OpenImageFolder(path, options);
+  if (location == "-") {
+    DNC_ASSIGN(const Input input,
+               OpenPipe(OpenDescriptor(STDIN_FILENO, kStandardInput), kStandardInput));
+    return OpenRecognised(input, options);
   }
-  DNC_ASSIGN(auto file, FileSource::Open(path));
-  return OpenFileSource(std::move(file), options);
+  for (const PlaceKind& kind : PlaceKinds()) {
+    if (!kind.recognise(location)) continue;
+    DNC_TRY(CheckOptions(ShownLocation(location), kind.name, kind.options, options));
+    return kind.open(location, options);
+  }
+  const ArrayLocation where = SplitArrayLocation(location);
+  if (where.variable.empty()) {
+    DNC_ASSIGN(auto file, FileSource::Open(location));
+    return OpenFileSource(std::move(file), options);
+  }
+  SourceOptions inner = options;
+  inner.variable = where.variable;
+  if (inner.labels_variable.empty()) inner.labels_variable = kNoLabels;
+  DNC_ASSIGN(auto file, FileSource::Open(where.path));
+  return OpenFileSource(std::move(file), inner);
+}
+
+std::string ShownLocation(const std::string& location) {
+  std::string shown = location;
+  if (const auto password = PasswordOf(location)) {
+    shown.erase(password->begin, password->end - password->begin);
+  }
+  // libpq also takes it as a parameter.
+  const std::size_t query = shown.find('?');
+  const std::size_t parameter = query == std::string::npos ? query : shown.find("password=", query);
+  if (shown.find("://") != std::string::npos && parameter != std::string::npos) {
+    const std::size_t end = std::min(shown.find('&', parameter), shown.size());
+    shown.replace(parameter, end - parameter, "password=...");
+  }
+  return shown;
 }
 
 }  // namespace dnc::source

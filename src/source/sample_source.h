@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,12 +17,22 @@
 #include "array/column.h"
 #include "base/result.h"
 #include "image/image.h"
+#include "source/table_options.h"
 
 namespace dnc::source {
 
+// How far a source's own bytes (a file's, compressed or not) were read.
+struct SourceBytes {
+  std::uint64_t done = 0;
+  std::optional<std::uint64_t> total;
+};
+
 struct SourceOptions {
-  std::string labels_path;   // A labels file beside the data (npy or idx), or empty.
-  std::string label_column;  // csv: the column that is the label; by name, or "#3" by index from 0.
+  // The labels beside the data: a file of one array (npy, idx, mat, or
+  // file.h5:/dataset), or empty.
+  std::string labels_path;
+  // Tables: the column that is the label; by name, or "#3" by index from 0.
+  std::string label_column;
   std::optional<image::ImageSize>
       resize;             // Folder of images: decode and resize to this, RGB uint8.
   bool skip_bad = false;  // Folder of images: count and list bad images instead of failing.
@@ -28,17 +40,21 @@ struct SourceOptions {
   // a class would otherwise give blocks of one class each.
   std::uint64_t seed = 0;
   int threads = 1;  // Decoding threads, where decoding is the work.
+  TableOptions table;
+  std::string query;  // Databases: the SELECT whose rows are the samples.
+  // npz, hdf5, mat: the arrays to take, by name, where it is not clear which.
+  std::string variable;
+  std::string labels_variable;
+  // Arrays: the axis that counts the samples; from the end if negative.
+  std::optional<int> sample_axis;
+  // Called now and then while OpenSource reads all of a table once; false stops it
+  // with kCancelled.
+  std::function<bool(const SourceBytes&)> survey_progress;
 };
 
 struct SkippedInput {
   std::string name;
   std::string reason;
-};
-
-// How far a source's own bytes (a file's, compressed or not) were read.
-struct SourceBytes {
-  std::uint64_t done = 0;
-  std::optional<std::uint64_t> total;
 };
 
 class SampleSource {
@@ -59,15 +75,23 @@ class SampleSource {
   virtual SourceBytes bytes() const { return {}; }
   // Passes over samples as if they were read; fewer only at the end. Returns how many.
   virtual Result<std::uint64_t> Skip(std::uint64_t sample_count);
+  // What the samples depend on beside the source itself, for the manifest: the
+  // delimiter that was found, the policy for missing values.
+  virtual std::map<std::string, std::string> parameters() const { return {}; }
   // Inputs left out because of skip_bad, so far.
   virtual const std::vector<SkippedInput>& skipped() const = 0;
 };
 
-// Recognises `path` by its content and opens it: npy (with labels_path), npz, idx
-// and idx.gz (with labels_path), csv, a folder with a folder of images per class.
+// Recognises `location` by its content and opens it; kinds.h lists what is known.
+// A location is a path, "-" for standard input, "file.h5:/dataset" for an array
+// inside a file, or the URL of a database.
 // Errors: kNotFound; kUnsupported, an unknown kind, with the known ones;
-// kInvalidArgument, labels of another length (both lengths named), an empty folder.
-Result<std::unique_ptr<SampleSource>> OpenSource(const std::string& path,
+// kInvalidArgument, labels of another length (both lengths named), an empty
+// folder, an option that the kind has no use for; kCancelled, by survey_progress.
+Result<std::unique_ptr<SampleSource>> OpenSource(const std::string& location,
                                                  const SourceOptions& options);
+
+// What a location may be called in messages and manifests: without a password.
+std::string ShownLocation(const std::string& location);
 
 }  // namespace dnc::source

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -93,6 +94,20 @@ inline std::string Deflate(const std::string& data, int window_bits) {
 }
 
 inline std::string Gzip(const std::string& data) { return Deflate(data, 15 + 16); }
+
+// With a checksum.
+inline std::string Zstd(const std::string& data) {
+  ZSTD_CCtx* context = ZSTD_createCCtx();
+  DNC_ASSERT(context != nullptr);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+  std::string out(ZSTD_compressBound(data.size()), '\0');
+  const std::size_t size =
+      ZSTD_compress2(context, out.data(), out.size(), data.data(), data.size());
+  ZSTD_freeCCtx(context);
+  DNC_ASSERT(!ZSTD_isError(size));
+  out.resize(size);
+  return out;
+}
 
 struct ZipEntry {
   std::string name;

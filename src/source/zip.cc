@@ -146,6 +146,31 @@ Result<std::vector<ZipMember>> ReadZipDirectory(const RandomAccessSource& source
   return members;
 }
 
+Result<ByteRange> StoredRange(const RandomAccessSource& source, const ZipMember& member) {
+  const std::uint64_t size = source.size();
+  if (member.header_offset > size || size - member.header_offset < kLocalBytes) {
+    return Damaged(source, member.name + " lies outside the file");
+  }
+  Bytes local(kLocalBytes);
+  DNC_TRY(source.ReadAt(member.header_offset, local));
+  ByteReader reader(local);
+  const auto signature = reader.Get<std::uint32_t>();
+  reader.GetBytes(22);
+  const auto name_bytes = reader.Get<std::uint16_t>();
+  const auto extra_bytes = reader.Get<std::uint16_t>();
+  const std::uint64_t data_offset = member.header_offset + kLocalBytes + name_bytes + extra_bytes;
+  if (signature != kLocalSignature || data_offset > size ||
+      member.compressed_size > size - data_offset) {
+    return Damaged(source, member.name + " lies outside the file");
+  }
+  Bytes local_name(name_bytes);
+  DNC_TRY(source.ReadAt(member.header_offset + kLocalBytes, local_name));
+  if (AsText(local_name) != member.name) {
+    return Damaged(source, member.name + " has another name in its own header");
+  }
+  return ByteRange{data_offset, member.compressed_size};
+}
+
 Result<std::unique_ptr<ByteStream>> OpenZipMember(SharedSource source, const ZipMember& member) {
   const std::string name = source->name() + "(" + member.name + ")";
   if ((member.flags & 1) != 0) {
@@ -156,28 +181,8 @@ Result<std::unique_ptr<ByteStream>> OpenZipMember(SharedSource source, const Zip
                                               std::to_string(member.method) +
                                               "; known are stored (0) and deflated (8)"};
   }
-  const std::uint64_t size = source->size();
-  if (member.header_offset > size || size - member.header_offset < kLocalBytes) {
-    return Damaged(*source, member.name + " lies outside the file");
-  }
-  Bytes local(kLocalBytes);
-  DNC_TRY(source->ReadAt(member.header_offset, local));
-  ByteReader reader(local);
-  const auto signature = reader.Get<std::uint32_t>();
-  reader.GetBytes(22);
-  const auto name_bytes = reader.Get<std::uint16_t>();
-  const auto extra_bytes = reader.Get<std::uint16_t>();
-  const std::uint64_t data_offset = member.header_offset + kLocalBytes + name_bytes + extra_bytes;
-  if (signature != kLocalSignature || data_offset > size ||
-      member.compressed_size > size - data_offset) {
-    return Damaged(*source, member.name + " lies outside the file");
-  }
-  Bytes local_name(name_bytes);
-  DNC_TRY(source->ReadAt(member.header_offset + kLocalBytes, local_name));
-  if (AsText(local_name) != member.name) {
-    return Damaged(*source, member.name + " has another name in its own header");
-  }
-  DeflatedMember deflated{{data_offset, member.compressed_size}, member.size, member.crc32, name};
+  DNC_ASSIGN(const ByteRange range, StoredRange(*source, member));
+  DeflatedMember deflated{range, member.size, member.crc32, name};
   if (member.method == 0) return OpenStored(std::move(source), std::move(deflated));
   return OpenDeflated(std::move(source), std::move(deflated));
 }

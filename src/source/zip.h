@@ -28,6 +28,10 @@ struct ZipMember {
 // limits above; those of `source`.
 Result<std::vector<ZipMember>> ReadZipDirectory(const RandomAccessSource& source);
 
+// Where a member's bytes lie, as they are stored.
+// Errors: kCorrupt, its header or data lie outside the file; those of `source`.
+Result<ByteRange> StoredRange(const RandomAccessSource& source, const ZipMember& member);
+
 // The contents of a member, from their start.
 // Errors: kUnsupported, encrypted or compressed by another method; kCorrupt, its
 // header or data lie outside the file; those of `source`.

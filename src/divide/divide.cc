@@ -77,6 +77,8 @@ class Divider {
  private:
   Status Distribute(const array::SampleBlock& block);
   std::uint64_t WindowSamples(std::uint64_t left_in_block) const;
+  // Samples of the split of these cumulative fractions, if it can be cut into batches.
+  Result<std::uint64_t> CountedSplit(double begin, double end) const;
   Error NoSamples() const;
   Error EmptySplit(const std::string& split) const;
   shard::Manifest MakeManifest() const;
@@ -108,6 +110,7 @@ Status Divider::Open() {
     chunk_samples_ = kSplitWindow;
     reads_windows_ = true;
   }
+  double before = 0;  // Sum of the fractions of the splits before.
   for (const SplitFraction& split : options_.splits) {
     if (totals_.samples_total &&
         std::llround(split.fraction * static_cast<double>(*totals_.samples_total)) == 0) {
@@ -116,12 +119,34 @@ Status Divider::Open() {
     SplitWriterOptions writer;
     writer.split = split.name;
     writer.shard_bytes = options_.shard_bytes;
+    writer.shard_count = options_.batches;
+    if (options_.batches > 0) {
+      const double end = &split == &options_.splits.back() ? 1 : before + split.fraction;
+      DNC_ASSIGN(writer.split_samples, CountedSplit(before, end));
+      before = end;
+    }
     writer.shard.block_samples = block_samples;
     writer.shard.zstd_level = options_.zstd_level;
     writer.shard.threads = options_.threads;
     writers_.push_back(std::make_unique<SplitWriter>(columns, writer, &objects_));
   }
   return {};
+}
+
+Result<std::uint64_t> Divider::CountedSplit(double begin, double end) const {
+  if (!totals_.samples_total) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "the source (" + source_->Describe() +
+                     ") does not say how many samples it has, so it cannot be cut into batches of "
+                     "equal size; state the bytes of a shard instead"};
+  }
+  const auto total = static_cast<double>(*totals_.samples_total);
+  const auto samples =
+      static_cast<std::uint64_t>(std::llround(end * total) - std::llround(begin * total));
+  if (samples >= options_.batches) return samples;
+  return Error{ErrorCode::kInvalidArgument, FormatCount(samples) + " samples cannot make " +
+                                                FormatCount(options_.batches) +
+                                                " batches; ask for fewer"};
 }
 
 Status Divider::DivideAll(const DivideCallback& progress) {
@@ -199,6 +224,7 @@ shard::Manifest Divider::MakeManifest() const {
                          {"splits", splits},
                          {"shard_bytes", std::to_string(options_.shard_bytes)},
                          {"zstd_level", std::to_string(options_.zstd_level)}};
+  if (options_.batches > 0) manifest.parameters["batches"] = std::to_string(options_.batches);
   if (!source_->skipped().empty()) {
     manifest.parameters["skipped"] = std::to_string(source_->skipped().size());
   }

@@ -37,6 +37,9 @@ struct DivideOptions {
   std::string description;
   // A shard closes with the block that brings it to this many bytes or more.
   std::uint64_t shard_bytes = 16u << 20;
+  // If above 0: every split becomes so many shards of equal numbers of samples (they
+  // differ by one at most), whatever their bytes. Needs a source that knows its length.
+  std::uint64_t batches = 0;
   std::vector<SplitFraction> splits = {{"train", 1.0}};
   std::uint64_t seed = 0;  // Of the splits.
   int zstd_level = 9;
@@ -67,7 +70,8 @@ using DivideCallback = std::function<bool(const DivideProgress&)>;
 // Errors: kAlreadyExists, the store holds a manifest and overwrite is off;
 // kInvalidArgument, wrong options, a source without samples, or a split that
 // would be empty; kCancelled; kResourceExhausted, the disk is full; those of
-// `source` and `store`. After an error the store holds what it held before.
+// `source` and `store`; kTooLarge, a batch above kShardBytesMax. After an error the store holds
+// what it held before.
 Result<DivideReport> Divide(source::SampleSource* source, store::ObjectStore* store,
                             const DivideOptions& options, const DivideCallback& progress = {});
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "divide/dataset_for_test.h"
@@ -89,6 +90,44 @@ TEST(DivideTest, ClosesShardsNearTheSizeThatWasAskedFor) {
   for (std::size_t i = 0; i + 1 < shards.size(); ++i) {
     EXPECT_GT(shards[i].bytes, kShardBytesMin * 3 / 4);
     EXPECT_LT(shards[i].bytes, kShardBytesMin * 5 / 4);
+  }
+}
+
+TEST(DivideTest, CutsEverySplitIntoAsManyEqualBatchesAsWereAskedFor) {
+  for (const std::uint64_t samples : {10u, 768u, 30001u}) {
+    SCOPED_TRACE(samples);
+    SourceForTest source({.samples = samples});
+    const auto store = store::MakeMemoryStore();
+    DivideOptions options;
+    options.batches = 4;
+    options.splits = {{"train", 0.6}, {"test", 0.4}};
+    const auto report = Divide(&source, store.get(), options);
+    ASSERT_THAT(report, test::Succeeds());
+    std::map<std::string, std::vector<std::uint64_t>> batches;
+    for (const shard::ShardInfo& shard : report->manifest.shards) {
+      batches[shard.split].push_back(shard.samples);
+    }
+    for (const shard::SplitInfo& split : report->manifest.splits) {
+      ASSERT_EQ(batches[split.name].size(), 4);
+      const auto [least, most] = std::ranges::minmax(batches[split.name]);
+      EXPECT_LE(most - least, 1);
+      EXPECT_EQ(std::accumulate(batches[split.name].begin(), batches[split.name].end(), 0ull),
+                split.samples);
+    }
+    EXPECT_THAT(Verify(report->manifest, *store), test::Succeeds());
+  }
+}
+
+TEST(DivideTest, RefusesBatchesOfASourceThatIsTooShortOrDoesNotKnowItsLength) {
+  DivideOptions options;
+  options.batches = 4;
+  for (const bool count_known : {true, false}) {
+    SourceForTest source({.samples = 3, .count_known = count_known});
+    const auto store = store::MakeMemoryStore();
+    EXPECT_THAT(
+        Divide(&source, store.get(), options),
+        test::FailsWith(ErrorCode::kInvalidArgument,
+                        HasSubstr(count_known ? "3 samples cannot make 4" : "does not say")));
   }
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/human.h"
+#include "divide/divide.h"
 
 namespace dnc::divide {
 
@@ -35,22 +37,43 @@ Status SplitWriter::Add(const array::SampleBlock& block, std::uint64_t begin, st
   const std::uint32_t block_samples = options_.shard.block_samples;
   samples_ += end - begin;
   while (begin < end) {
-    const std::uint64_t count = std::min(end - begin, block_samples - pending_.sample_count);
-    if (count == block_samples && count == block.sample_count) return WriteBlock(block);
-    for (std::size_t c = 0; c < columns_.size(); ++c) {
-      const auto from =
-          block.columns[c].begin() + static_cast<std::ptrdiff_t>(begin * column_bytes_[c]);
-      pending_.columns[c].insert(pending_.columns[c].end(), from,
-                                 from + static_cast<std::ptrdiff_t>(count * column_bytes_[c]));
+    const std::uint64_t count =
+        std::min({end - begin, block_samples - pending_.sample_count, ShardSamplesLeft()});
+    if (count == block_samples && count == block.sample_count) {
+      DNC_TRY(WriteBlock(block));
+    } else {
+      for (std::size_t c = 0; c < columns_.size(); ++c) {
+        const auto from =
+            block.columns[c].begin() + static_cast<std::ptrdiff_t>(begin * column_bytes_[c]);
+        pending_.columns[c].insert(pending_.columns[c].end(), from,
+                                   from + static_cast<std::ptrdiff_t>(count * column_bytes_[c]));
+      }
+      pending_.sample_count += count;
     }
-    pending_.sample_count += count;
     begin += count;
-    if (pending_.sample_count == block_samples) {
-      DNC_TRY(WriteBlock(pending_));
-      pending_.sample_count = 0;
-      for (Bytes& column : pending_.columns) column.clear();
+    const bool full = ShardSamplesLeft() == 0;
+    if (pending_.sample_count == block_samples || (full && pending_.sample_count > 0)) {
+      DNC_TRY(WritePending());
     }
+    if (full) DNC_TRY(Close());
   }
+  return {};
+}
+
+std::uint64_t SplitWriter::ShardSamplesLeft() const {
+  if (options_.shard_count == 0) return UINT64_MAX;
+  // Shard k of n holds the samples from S k / n on, rounded down.
+  const std::uint64_t closed = shards_.size();
+  const std::uint64_t each = options_.split_samples / options_.shard_count;
+  const std::uint64_t rest = options_.split_samples % options_.shard_count;
+  const std::uint64_t end = each * (closed + 1) + rest * (closed + 1) / options_.shard_count;
+  return end - written_samples_ - pending_.sample_count;
+}
+
+Status SplitWriter::WritePending() {
+  DNC_TRY(WriteBlock(pending_));
+  pending_.sample_count = 0;
+  for (Bytes& column : pending_.columns) column.clear();
   return {};
 }
 
@@ -59,6 +82,14 @@ Status SplitWriter::WriteBlock(const array::SampleBlock& block) {
   statistics_.Add(block);
   DNC_TRY(open_->writer->Append(block));
   ++open_->blocks;
+  written_samples_ += block.sample_count;
+  if (options_.shard_count > 0) {
+    if (open_->writer->bytes_written() <= kShardBytesMax) return {};
+    return Error{ErrorCode::kTooLarge, "a batch of split \"" + options_.split +
+                                           "\" has more than " + FormatByteCount(kShardBytesMax) +
+                                           "; divide it into more batches than " +
+                                           FormatCount(options_.shard_count)};
+  }
   if (std::max(open_->writer->bytes_written(), ExpectedBytes()) >= options_.shard_bytes) {
     return Close();
   }
@@ -104,7 +135,7 @@ Status SplitWriter::Close() {
 }
 
 Status SplitWriter::Finish() {
-  if (pending_.sample_count > 0) DNC_TRY(WriteBlock(pending_));
+  if (pending_.sample_count > 0) DNC_TRY(WritePending());
   if (open_ != nullptr) DNC_TRY(Close());
   return {};
 }

@@ -39,6 +39,9 @@ class StoredObjects {
 struct SplitWriterOptions {
   std::string split;
   std::uint64_t shard_bytes = 0;
+  // If above 0: so many shards of equal numbers of samples, whatever their bytes.
+  std::uint64_t shard_count = 0;
+  std::uint64_t split_samples = 0;  // Then: of the whole split.
   shard::ShardWriterOptions shard;
 };
 
@@ -71,6 +74,9 @@ class SplitWriter {
   };
 
   Status WriteBlock(const array::SampleBlock& block);
+  Status WritePending();
+  // How many more samples the open shard takes, where shards are counted.
+  std::uint64_t ShardSamplesLeft() const;
   Status OpenNext();
   Status Close();
   // What the open shard will have once the blocks that its writer holds back are
@@ -86,6 +92,7 @@ class SplitWriter {
   std::unique_ptr<OpenShard> open_;
   std::vector<shard::ShardInfo> shards_;
   std::uint64_t samples_ = 0;
+  std::uint64_t written_samples_ = 0;
   std::uint64_t closed_bytes_ = 0;
 };
 

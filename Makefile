@@ -1,10 +1,11 @@
 # The front door. `make demo` and `make test` need no step before them.
-.PHONY: setup build demo test bench format fuzz clean help
+.PHONY: setup build python demo test bench format fuzz clean help
 
 help:
 	@echo "make demo     set up, build, and do the main job on real data"
 	@echo "make test     set up, build, run every test"
 	@echo "make build    the release programs, as build/bin/dnc and build/bin/dnc-trainer"
+	@echo "make python   the Python package, as build/python/dividenconquer"
 	@echo "make setup    install the Debian packages that are missing"
 	@echo "make bench    the table of speed and memory, with ratios"
 	@echo "make fuzz     run each libFuzzer target for a short time"
@@ -20,6 +21,13 @@ build/release/build.ninja: | setup
 
 build: setup build/release/build.ninja
 	@cmake --build --preset release
+
+python: setup build/release/build.ninja
+	@cmake --build --preset release --target dnc_python
+	@echo "Built for $$(/usr/bin/python3 -V). Use it with:"
+	@echo "  export PYTHONPATH=$(CURDIR)/build/python"
+	@echo "  /usr/bin/python3 -c 'import dividenconquer as dnc; help(dnc)'"
+	@echo "or, for another interpreter: pip install ."
 
 demo: build
 	@python3 examples/fashion_mnist/demo.py

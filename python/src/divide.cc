@@ -1,0 +1,183 @@
+#include "divide/divide.h"
+
+#include <pybind11/functional.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+
+#include "base/file.h"
+#include "base/human.h"
+#include "dataset.h"
+#include "object_source.h"
+
+namespace dnc::python {
+namespace {
+
+struct ParsedOptions {
+  divide::DivideOptions divide;
+  source::SourceOptions source;
+  store::StoreOptions store;
+};
+
+void ReadDivideOptions(Options* options, ParsedOptions* parsed) {
+  divide::DivideOptions& divide = parsed->divide;
+  options->Read("name", &divide.name);
+  options->Read("description", &divide.description);
+  options->ReadBytes("shard_bytes", &divide.shard_bytes);
+  options->Read("batches", &divide.batches);
+  std::string splits;
+  options->Read("split", &splits);
+  if (!splits.empty()) divide.splits = Take(divide::ParseSplits(splits));
+  options->Read("seed", &divide.seed);
+  options->Read("level", &divide.zstd_level);
+  divide.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  options->Read("threads", &divide.threads);
+  options->Read("overwrite", &divide.overwrite);
+  options->Read("parameters", &divide.parameters);
+}
+
+void ReadSourceOptions(Options* options, ParsedOptions* parsed) {
+  source::SourceOptions& source = parsed->source;
+  options->Read("labels", &source.labels_path);
+  options->Read("label", &source.label_column);
+  options->Read("skip_bad", &source.skip_bad);
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> resize;
+  options->Read("resize", &resize);
+  if (resize) source.resize = image::ImageSize{resize->first, resize->second};
+  source.seed = parsed->divide.seed;
+  source.threads = parsed->divide.threads;
+}
+
+py::dict ReportToDict(const divide::DivideReport& report) {
+  py::list skipped;
+  for (const source::SkippedInput& input : report.skipped) {
+    skipped.append(py::make_tuple(input.name, input.reason));
+  }
+  py::dict dict;
+  dict["manifest"] = ManifestToDict(report.manifest);
+  dict["samples"] = report.totals.samples_done;
+  dict["raw_bytes"] = report.totals.bytes_in;
+  dict["stored_bytes"] = report.totals.bytes_out;
+  dict["seconds"] = report.elapsed.seconds();
+  dict["skipped"] = skipped;
+  return dict;
+}
+
+// Divides without the lock; progress(samples_done, samples_total or None, bytes_in,
+// bytes_out).
+py::dict Run(source::SampleSource* source, const std::string& to, ParsedOptions* parsed,
+             Callback* callback) {
+  parsed->store.create = true;
+  const bool is_new_folder = !store::IsUrl(to) && !PathExists(to);
+  const auto result = [&]() -> Result<divide::DivideReport> {
+    const py::gil_scoped_release unlocked;
+    DNC_ASSIGN(const auto store, store::OpenStore(to, parsed->store));
+    return divide::Divide(source, store.get(), parsed->divide,
+                          [&](const divide::DivideProgress& done) {
+                            return callback->Call([&] {
+                              return py::make_tuple(done.samples_done, done.samples_total,
+                                                    done.bytes_in, done.bytes_out);
+                            });
+                          });
+  }();
+  // An empty folder that this run made is half-written too.
+  std::error_code ignored;
+  if (!result.ok() && is_new_folder) std::filesystem::remove(to, ignored);
+  callback->Rethrow();
+  return ReportToDict(Take(result));
+}
+
+// A source that was counted before.
+class CountedSource final : public source::SampleSource {
+ public:
+  CountedSource(std::unique_ptr<source::SampleSource> inner, std::uint64_t count)
+      : inner_(std::move(inner)), count_(count) {}
+
+  const std::vector<array::ColumnSpec>& columns() const override { return inner_->columns(); }
+  std::optional<std::uint64_t> sample_count() const override { return count_; }
+  std::string Describe() const override { return inner_->Describe(); }
+  Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) override {
+    return inner_->Read(sample_count_max, block);
+  }
+  source::SourceBytes bytes() const override { return inner_->bytes(); }
+  Result<std::uint64_t> Skip(std::uint64_t sample_count) override {
+    return inner_->Skip(sample_count);
+  }
+  const std::vector<source::SkippedInput>& skipped() const override { return inner_->skipped(); }
+
+ private:
+  std::unique_ptr<source::SampleSource> inner_;
+  std::uint64_t count_;
+};
+
+// Batches of equal size need the number of samples: where the source does not know
+// it, or knows an upper bound only, it is read once to count them.
+Result<std::unique_ptr<source::SampleSource>> OpenCounted(const std::string& path,
+                                                          const ParsedOptions& parsed,
+                                                          Callback* callback) {
+  constexpr std::uint64_t kStep = 4096;
+  DNC_ASSIGN(auto source, source::OpenSource(path, parsed.source));
+  if (parsed.divide.batches == 0 || (source->sample_count() && !parsed.source.skip_bad)) {
+    return source;
+  }
+  std::uint64_t count = 0;
+  for (;;) {
+    DNC_ASSIGN(const std::uint64_t passed, source->Skip(kStep));
+    count += passed;
+    if (passed < kStep) break;
+    if (!callback->Call([&] { return py::make_tuple(count, py::none(), 0, 0); })) {
+      return Error{ErrorCode::kCancelled, "counting the samples was stopped"};
+    }
+  }
+  DNC_ASSIGN(source, source::OpenSource(path, parsed.source));
+  return std::unique_ptr<source::SampleSource>(
+      std::make_unique<CountedSource>(std::move(source), count));
+}
+
+py::dict DividePath(const std::string& path, const std::string& to, const py::dict& values,
+                    const py::dict& store_options, py::object progress) {
+  ParsedOptions parsed;
+  Options options(values, "upload");
+  ReadDivideOptions(&options, &parsed);
+  ReadSourceOptions(&options, &parsed);
+  options.Finish();
+  parsed.store = ParseStoreOptions(store_options);
+  Callback callback(std::move(progress));
+  auto source = [&] {
+    const py::gil_scoped_release unlocked;
+    return OpenCounted(path, parsed, &callback);
+  }();
+  callback.Rethrow();
+  return Run(Take(std::move(source)).get(), to, &parsed, &callback);
+}
+
+py::dict DivideObjects(const py::list& columns, py::object reader,
+                       std::optional<std::uint64_t> sample_count, const std::string& description,
+                       const std::string& to, const py::dict& values, const py::dict& store_options,
+                       py::object progress) {
+  ParsedOptions parsed;
+  Options options(values, "upload");
+  ReadDivideOptions(&options, &parsed);
+  options.Finish();
+  parsed.store = ParseStoreOptions(store_options);
+  Callback callback(std::move(progress));
+  const auto source =
+      MakeObjectSource(columns, std::move(reader), sample_count, description, &callback);
+  return Run(source.get(), to, &parsed, &callback);
+}
+
+}  // namespace
+
+void BindDivide(py::module_* module) {
+  module->def("divide_path", &DividePath, py::arg("path"), py::arg("to"), py::arg("options"),
+              py::arg("store_options"), py::arg("progress"));
+  module->def("divide_objects", &DivideObjects, py::arg("columns"), py::arg("reader"),
+              py::arg("sample_count"), py::arg("description"), py::arg("to"), py::arg("options"),
+              py::arg("store_options"), py::arg("progress"));
+  module->def("parse_bytes", [](const std::string& text) { return Take(ParseByteCount(text)); });
+  module->def("format_bytes", &FormatByteCount);
+}
+
+}  // namespace dnc::python

@@ -1,0 +1,148 @@
+"""Dividing from Python: what people have in memory and on disk, and what is refused."""
+
+import os
+import unittest
+
+import numpy as np
+
+import dividenconquer as dnc
+from helpers import FolderTest, numbered
+
+
+class UploadTest(FolderTest):
+    def upload(self, source, **options):
+        return dnc.upload(source, self.path("shards"), progress=False, **options)
+
+    def test_divides_a_pair_of_arrays_and_describes_it(self):
+        x, y = numbered(1000)
+        manifest = self.upload((x, y), name="numbers", description="made up")
+        self.assertEqual(manifest.name, "numbers")
+        self.assertEqual(manifest.description, "made up")
+        self.assertEqual([c.type_text for c in manifest.columns], ["uint8 (3,)", "int64 ()"])
+        self.assertEqual(manifest.samples, 1000)
+        self.assertEqual(manifest.classes.tolist(), list(range(10)))
+        self.assertEqual(manifest.classes.dtype, np.int64)
+        statistics = manifest.split("train").statistics["y"]
+        self.assertEqual((statistics.count, statistics.mean, statistics.max), (1000, 4.5, 9))
+        self.assertEqual(dnc.verify(manifest, progress=False)["samples"], 1000)
+        self.assertEqual(dnc.inspect(self.path("shards")), manifest)
+
+    def test_cuts_every_split_into_equal_batches(self):
+        manifest = self.upload(numbered(1000), batches=4, split={"train": 0.9, "test": 0.1})
+        sizes = [(shard.split, shard.samples) for shard in manifest.shards]
+        self.assertEqual(sizes, [("train", 225)] * 4 + [("test", 25)] * 4)
+
+    def test_counts_a_csv_before_it_cuts_it(self):
+        with open(self.path("t.csv"), "w") as file:
+            file.write("a,b,label\n" + "".join(f"{i},{i * 2},{i % 2}\n" for i in range(10)))
+        manifest = dnc.upload(self.path("t.csv"), self.path("shards"), label="label", batches=4,
+                              progress=False)
+        self.assertEqual([shard.samples for shard in manifest.shards], [2, 3, 2, 3])
+        self.assertEqual(manifest.parameters["source"], "t.csv")
+        self.assertEqual(manifest.name, "t")
+
+    def test_takes_the_label_of_a_table_by_its_index(self):
+        table = np.arange(12, dtype=np.float32).reshape(4, 3)
+        manifest = self.upload(table, label=-1)
+        self.assertEqual(manifest.column("x").shape, (2,))
+        self.assertEqual(manifest.split("train").statistics["y"].max, 11)
+
+    def test_texts_as_labels_become_classes(self):
+        manifest = self.upload((np.zeros((4, 1)), ["b", "a", "b", "c"]))
+        self.assertEqual(manifest.class_names, ("a", "b", "c"))
+        self.assertEqual(manifest.classes.tolist(), [0, 1, 2])
+        self.assertEqual(manifest.split("train").statistics["y"].class_counts, {0: 1, 1: 2, 2: 1})
+
+    def test_takes_any_byte_order_and_layout(self):
+        x = np.arange(24, dtype=">f8").reshape(4, 6)[:, ::2]
+        manifest = self.upload(np.asfortranarray(x))
+        self.assertEqual(manifest.column("x").type_text, "float64 (3,)")
+        self.assertEqual(manifest.split("train").statistics["x"].mean, x.mean())
+
+    def test_reads_a_memory_map_and_an_iterator_alike(self):
+        x, y = numbered(700)
+        np.save(self.path("x.npy"), x)
+        mapped = np.load(self.path("x.npy"), mmap_mode="r")
+        whole = dnc.upload((mapped, y), self.path("a"), progress=False)
+        pieces = ((x[i:i + 90], y[i:i + 90]) for i in range(0, 700, 90))
+        parts = dnc.upload(pieces, self.path("b"), progress=False)
+        self.assertEqual([s.cid for s in whole.shards], [s.cid for s in parts.shards])
+
+    def test_reports_progress_and_stops_where_reading_raises(self):
+        def batches():
+            yield numbered(10)
+            raise KeyError("boom")
+
+        with self.assertRaisesRegex(KeyError, "boom"):
+            self.upload(batches())
+        self.assertFalse(os.path.exists(self.path("shards")))
+
+
+class RefusalTest(FolderTest):
+    def refuses(self, error, message, source, **options):
+        with self.assertRaisesRegex(error, message):
+            dnc.upload(source, self.path("shards"), progress=False, **options)
+        self.assertFalse(os.path.exists(self.path("shards")))
+
+    def test_of_bad_sources(self):
+        x, y = numbered(10)
+        wrong = dnc.InvalidArgumentError
+        self.refuses(wrong, "x has 10, y has 9", (x, y[:9]))
+        self.refuses(wrong, "a single value", (np.uint8(3), y))
+        self.refuses(wrong, "of dtype complex128", x.astype(complex))
+        self.refuses(wrong, "objects of NoneType, str", (x[:2], ["a", None]))
+        self.refuses(wrong, "cannot divide a int", 7)
+        self.refuses(wrong, "no columns", {})
+        self.refuses(wrong, "label='z' is no column", {"x": x, "y": y}, label="z")
+        self.refuses(wrong, "label=5 is no column", x, label=5)
+        self.refuses(wrong, "gave no batch", iter(()))
+        self.refuses(wrong, "a batch of .*first one was", iter([(x, y), (x[:, :2], y)]))
+        self.refuses(wrong, "has no samples", (x[:0], y[:0]))
+        self.refuses(dnc.NotFoundError, "nope.npy", self.path("nope.npy"))
+        self.refuses(FileNotFoundError, "nope.npy", self.path("nope.npy"))
+
+    def test_of_bad_options(self):
+        source = numbered(10)
+        wrong = dnc.InvalidArgumentError
+        self.refuses(wrong, 'did you mean "level"', source, leve=3)
+        self.refuses(wrong, "level='a'", source, level="a")
+        self.refuses(wrong, "batches=0", source, batches=0)
+        self.refuses(wrong, "10 samples cannot make 11", source, batches=11)
+        self.refuses(wrong, "shard_bytes", source, shard_bytes="1 banana")
+        self.refuses(wrong, "sum|fraction", source, split="train=0.5")
+        self.refuses(wrong, "store has no option", source, store={"endpoint": ""})
+        self.refuses(ValueError, "zstd level 99", source, level=99)
+        self.refuses(wrong, "does not say how many", iter([source]), batches=2)
+
+    def test_of_what_is_there_already(self):
+        dnc.upload(numbered(10), self.path("shards"), progress=False)
+        with self.assertRaises(dnc.AlreadyExistsError) as caught:
+            dnc.upload(numbered(10), self.path("shards"), progress=False)
+        self.assertIsInstance(caught.exception, FileExistsError)
+        self.assertEqual(caught.exception.code, "already_exists")
+        dnc.upload(numbered(20), self.path("shards"), overwrite=True, progress=False)
+        self.assertEqual(dnc.inspect(self.path("shards")).samples, 20)
+
+    def test_of_damage(self):
+        manifest = dnc.upload(numbered(1000), self.path("shards"), progress=False)
+        shard = self.path("shards", manifest.shards[0].cid)
+        with open(shard, "rb") as file:
+            data = bytearray(file.read())
+        data[100] ^= 1
+        with open(shard, "wb") as file:
+            file.write(data)
+        with self.assertRaisesRegex(dnc.CorruptError, manifest.shards[0].cid):
+            dnc.verify(manifest, progress=False)
+
+    def test_every_code_has_a_class_of_its_own(self):
+        from dividenconquer import errors
+
+        self.assertEqual(len(errors.BY_CODE), 14)
+        for code, error in errors.BY_CODE.items():
+            self.assertEqual(error.code, code)
+            self.assertIsInstance(error("what"), dnc.DncError)
+            self.assertEqual(str(error("what")), "what")
+
+
+if __name__ == "__main__":
+    unittest.main()

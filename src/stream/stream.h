@@ -160,6 +160,11 @@ class Stream {
   // The same into a block whose memory is reused; sample_count is 0 at the end.
   Status Next(std::uint64_t sample_count_max, array::SampleBlock* batch);
 
+  // Whether Next would give samples, the end or an error without waiting for data; else
+  // waits for that, at most `timeout`. For callers who look after something else
+  // meanwhile (Python's Ctrl-C).
+  virtual bool WaitUntilReady(Duration /*timeout*/) { return true; }
+
   // After the last sample that Next gave, as if every worker had taken as many samples
   // as this one. Any number of workers that divides the lanes can go on from it.
   virtual StreamPosition position() const = 0;

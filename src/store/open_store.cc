@@ -3,8 +3,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "base/hash.h"
+#include "store/http_client.h"
+#include "store/stores.h"
 
 namespace dnc::store {
 namespace {
@@ -47,6 +51,22 @@ Result<std::string> PathOfFileUrl(const std::string& url) {
   return path;
 }
 
+Result<std::unique_ptr<ObjectStore>> OpenOne(const std::string& location,
+                                             const StoreOptions& options) {
+  if (!IsUrl(location)) return OpenFolder(location, options.create);
+  if (location.starts_with(kFileScheme)) {
+    DNC_ASSIGN(const std::string path, PathOfFileUrl(location));
+    return OpenFolder(path, options.create);
+  }
+  if (location.starts_with("http://") || location.starts_with("https://")) {
+    return OpenHttpStore(location, options);
+  }
+  return Error{ErrorCode::kInvalidArgument,
+               "\"" + DisplayUrl(location) +
+                   "\" is no known kind of location; expected a folder, or a URL that begins "
+                   "with file://, http://, https://, s3:// or ipfs://"};
+}
+
 }  // namespace
 
 bool IsUrl(const std::string& location) {
@@ -61,15 +81,28 @@ bool IsUrl(const std::string& location) {
 
 Result<std::unique_ptr<ObjectStore>> OpenStore(const std::string& location,
                                                const StoreOptions& options) {
-  if (!IsUrl(location)) return OpenFolder(location, options.create);
-  if (location.starts_with(kFileScheme)) {
-    DNC_ASSIGN(const std::string path, PathOfFileUrl(location));
-    return OpenFolder(path, options.create);
+  if (options.create || options.mirrors.empty()) return OpenOne(location, options);
+  // A mirror gives up sooner, since another is there to ask.
+  StoreOptions single = options;
+  single.mirrors.clear();
+  single.attempts_max = std::max(1, options.attempts_max / 2);
+  std::vector<std::string> locations = {location};
+  locations.insert(locations.end(), options.mirrors.begin(), options.mirrors.end());
+  std::vector<std::unique_ptr<ObjectStore>> stores;
+  std::optional<Error> failure;
+  for (const std::string& each : locations) {
+    Result<std::unique_ptr<ObjectStore>> store = OpenOne(each, single);
+    if (store.ok()) {
+      stores.push_back(std::move(*store));
+    } else if (store.error().code == ErrorCode::kInvalidArgument) {
+      return store.error();
+    } else {
+      if (options.report) options.report(store.error());
+      if (!failure) failure = store.error();
+    }
   }
-  return Error{ErrorCode::kInvalidArgument,
-               "\"" + location +
-                   "\" is no known kind of location; expected a folder, or a URL that begins "
-                   "with file://, http://, https://, s3:// or ipfs://"};
+  if (stores.empty()) return *failure;
+  return MakeMirrors(std::move(stores), options.report);
 }
 
 }  // namespace dnc::store

@@ -36,8 +36,9 @@ struct StoreOptions {
   std::uint64_t down_bytes_per_second = 0;
   int connections_max = 8;
   int attempts_max = 6;  // Of one request, with back-off and jitter between.
-  Duration stall_timeout = Duration::Seconds(30);  // Without progress.
-  std::string proxy;                               // Else as the environment says.
+  Duration retry_wait_first = Duration::Milliseconds(200);  // Doubles, up to 10 s.
+  Duration stall_timeout = Duration::Seconds(30);           // Without progress.
+  std::string proxy;                                        // Else as the environment says.
   std::string s3_endpoint;  // "http://127.0.0.1:9000"; else AWS_ENDPOINT_URL, else Amazon's.
   std::string s3_region;    // Else AWS_REGION, else us-east-1.
   bool s3_anonymous = false;

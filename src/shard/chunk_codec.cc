@@ -60,9 +60,18 @@ ChunkEntry ChunkEncoder::Encode(ByteSpan raw, std::size_t element_bytes, Filter 
       entry.codec = Codec::kZstd;
     }
   }
+  entry.raw_bytes = static_cast<std::uint32_t>(raw.size());
   entry.stored_bytes = static_cast<std::uint32_t>(stored.size());
   entry.checksum = Checksum(stored);
   out->insert(out->end(), stored.begin(), stored.end());
+  return entry;
+}
+
+ChunkEntry ChunkEncoder::EncodeStored(ByteSpan raw, Bytes* out) {
+  ChunkEntry entry;
+  entry.raw_bytes = entry.stored_bytes = static_cast<std::uint32_t>(raw.size());
+  entry.checksum = Checksum(raw);
+  out->insert(out->end(), raw.begin(), raw.end());
   return entry;
 }
 

@@ -24,8 +24,11 @@ class ChunkEncoder {
 
   // Appends the stored form of `raw` to `out`. Where compression does not make it
   // smaller, the elements are stored as they are.
-  // Requires: element_bytes divides raw.size().
+  // Requires: element_bytes divides raw.size(), which is at most kBlockBytesMax.
   ChunkEntry Encode(ByteSpan raw, std::size_t element_bytes, Filter filter, Bytes* out);
+
+  // The same without an attempt to compress: for what is compressed already.
+  ChunkEntry EncodeStored(ByteSpan raw, Bytes* out);
 
   // The filter that makes `raw` smallest; of equals, the one with the lowest id.
   Filter ChooseFilter(ByteSpan raw, std::size_t element_bytes);
@@ -42,9 +45,8 @@ class ChunkDecoder {
   ChunkDecoder(const ChunkDecoder&) = delete;
   ChunkDecoder& operator=(const ChunkDecoder&) = delete;
 
-  // Decodes `stored` into all of `raw`. Returns false if the checksum is wrong or
-  // the bytes do not give exactly raw.size().
-  // Requires: element_bytes divides raw.size().
+  // Decodes `stored` into all of `raw`, of entry.raw_bytes. Returns false if the checksum is wrong
+  // or the bytes do not give exactly raw.size(). Requires: element_bytes divides raw.size().
   bool Decode(const ChunkEntry& entry, ByteSpan stored, std::size_t element_bytes,
               std::span<std::byte> raw);
 

@@ -24,6 +24,10 @@ constexpr std::size_t kDepthMax = 8;
 constexpr std::size_t kSplitNameBytesMax = 256;
 constexpr std::size_t kClassCountMax = 4096;
 constexpr std::size_t kSplitCountMax = 1024;
+constexpr std::size_t kLocationCountMax = 64;
+constexpr std::size_t kLocationBytesMax = 8192;
+constexpr std::size_t kStepCountMax = 256;
+constexpr std::uint64_t kBlockBytesLimit = std::uint64_t{64} << 20;
 
 // ---- Writing.
 
@@ -41,26 +45,53 @@ OrderedJson StatisticsJson(const ColumnStatistics& statistics) {
     }
     json["class_counts"] = std::move(counts);
   }
+  if (!statistics.element_mean.empty()) {
+    json["element_mean"] = statistics.element_mean;
+    json["element_standard_deviation"] = statistics.element_standard_deviation;
+  }
   return json;
 }
 
 OrderedJson ColumnJson(const array::ColumnSpec& column) {
   OrderedJson json = {
       {"name", column.name}, {"dtype", array::DTypeName(column.dtype)}, {"shape", column.shape}};
+  if (!column.is_array()) json["kind"] = array::ColumnKindName(column.kind);
   if (!column.class_names.empty()) json["class_names"] = column.class_names;
+  if (!column.features.empty()) {
+    json["features"] = OrderedJson::array();
+    for (const array::Feature& feature : column.features) {
+      OrderedJson entry = {{"name", feature.name}};
+      if (feature.kind != array::FeatureKind::kNumber) {
+        entry["kind"] = array::FeatureKindName(feature.kind);
+      }
+      if (!feature.categories.empty()) entry["categories"] = feature.categories;
+      json["features"].push_back(std::move(entry));
+    }
+  }
   return json;
 }
 
-OrderedJson ShardJson(const ShardInfo& shard) {
+OrderedJson StepJson(const FeatureStep& step) {
+  OrderedJson json = {{"name", step.name}, {"column", step.column}};
+  if (!step.numbers.empty()) json["numbers"] = step.numbers;
+  if (!step.texts.empty()) json["texts"] = step.texts;
+  return json;
+}
+
+// `block_bytes` is what the arrays' sizes alone say of the largest block, or 0.
+OrderedJson ShardJson(const ShardInfo& shard, std::uint64_t block_bytes) {
   std::string leaves;
   leaves.reserve(shard.leaves.size() * 64);
   for (const Digest& leaf : shard.leaves) leaves += leaf.Hex();
-  return {{"cid", shard.cid},
-          {"split", shard.split},
-          {"bytes", shard.bytes},
-          {"samples", shard.samples},
-          {"block_samples", shard.block_samples},
-          {"leaves", std::move(leaves)}};
+  OrderedJson json = {{"cid", shard.cid},
+                      {"split", shard.split},
+                      {"bytes", shard.bytes},
+                      {"samples", shard.samples},
+                      {"block_samples", shard.block_samples}};
+  if (block_bytes == 0) json["block_bytes_max"] = shard.block_bytes_max;
+  json["leaves"] = std::move(leaves);
+  if (!shard.urls.empty()) json["urls"] = shard.urls;
+  return json;
 }
 
 // ---- Reading.
@@ -177,6 +208,16 @@ class Object {
   std::optional<std::string>* problem_;
 };
 
+// Raw bytes of a shard's largest block, if all columns are arrays; else 0.
+std::uint64_t ArrayBlockBytes(const std::vector<array::ColumnSpec>& columns,
+                              const ShardInfo& shard) {
+  if (!array::AllArrays(columns)) return 0;
+  const std::uint64_t samples = std::min<std::uint64_t>(shard.samples, shard.block_samples);
+  const unsigned __int128 bytes =
+      static_cast<unsigned __int128>(samples) * array::SampleBytes(columns);
+  return static_cast<std::uint64_t>(std::min<unsigned __int128>(bytes, UINT64_MAX));
+}
+
 std::string Indexed(const char* list, std::size_t index) {
   return std::string(list) + "[" + std::to_string(index) + "]";
 }
@@ -215,6 +256,8 @@ class Parser {
       if (!entry->is_string()) Refuse("parameters." + entry.key() + ": expected a string");
       if (!problem_) manifest_.parameters[entry.key()] = entry->get<std::string>();
     }
+    if (!problem_) ParseSteps();
+    if (!problem_) manifest_.mirrors = ParseLocations(&root_, "mirrors");
     return std::move(manifest_);
   }
 
@@ -248,6 +291,8 @@ class Parser {
     if (column.shape.size() > kRankMax || !array::ElementCount(column.shape)) {
       return Refuse(object.Place("shape") + ": beyond any honest size");
     }
+    if (object.Find("kind") != nullptr && !ParseKind(&object, &column)) return;
+    if (object.Find("features") != nullptr && !ParseFeatures(&object, &column)) return;
     if (object.Find("class_names") != nullptr) {
       for (const Json& name : object.Array("class_names")) {
         if (!name.is_string()) return Refuse(object.Place("class_names") + ": expected strings");
@@ -255,6 +300,108 @@ class Parser {
       }
     }
     manifest_.columns.push_back(std::move(column));
+  }
+
+  bool ParseKind(Object* object, array::ColumnSpec* column) {
+    const std::string kind = object->String("kind");
+    const auto known = array::ColumnKindFromName(kind);
+    if (!known) Refuse(object->Place("kind") + ": unknown kind \"" + kind + "\"");
+    if (problem_) return false;
+    column->kind = *known;
+    if (!column->is_array() && (column->dtype != array::DType::kUint8 || !column->shape.empty())) {
+      Refuse(object->Place("kind") + ": " + kind + " has dtype uint8 and the shape []");
+    }
+    return !problem_;
+  }
+
+  bool ParseFeatures(Object* object, array::ColumnSpec* column) {
+    const Json& features = object->Array("features");
+    if (!column->is_array() || column->shape.size() != 1 ||
+        static_cast<std::uint64_t>(column->shape[0]) != features.size()) {
+      Refuse(object->Place("features") + ": " + std::to_string(features.size()) +
+             " of them; expected one for each element of a shape [n]");
+    }
+    for (std::size_t i = 0; i < features.size() && !problem_; ++i) {
+      Object entry(features[i], Indexed(object->Place("features").c_str(), i), &problem_);
+      array::Feature feature;
+      feature.name = entry.String("name", kNameBytesMax);
+      if (entry.Find("kind") != nullptr) {
+        const std::string kind = entry.String("kind");
+        const auto known = array::FeatureKindFromName(kind);
+        if (!known) Refuse(entry.Place("kind") + ": unknown kind \"" + kind + "\"");
+        feature.kind = known.value_or(array::FeatureKind::kNumber);
+      }
+      if (entry.Find("categories") != nullptr) {
+        feature.categories = Strings(&entry, "categories", SIZE_MAX, kNameBytesMax);
+      }
+      column->features.push_back(std::move(feature));
+    }
+    return !problem_;
+  }
+
+  std::vector<std::string> Strings(Object* object, const char* key, std::size_t count_max,
+                                   std::size_t bytes_max) {
+    std::vector<std::string> strings;
+    const Json& array = object->Array(key);
+    if (array.size() > count_max) {
+      Refuse(object->Place(key) + ": " + std::to_string(array.size()) + " of them; at most " +
+             std::to_string(count_max) + " are allowed");
+    }
+    for (std::size_t i = 0; i < array.size() && !problem_; ++i) {
+      const auto* text = array[i].get_ptr<const std::string*>();
+      if (text == nullptr || text->size() > bytes_max) {
+        Refuse(object->Place(key) + ": expected strings of at most " + std::to_string(bytes_max) +
+               " bytes");
+      } else {
+        strings.push_back(*text);
+      }
+    }
+    return strings;
+  }
+
+  std::vector<std::string> ParseLocations(Object* object, const char* key) {
+    if (object->Find(key) == nullptr) return {};
+    return Strings(object, key, kLocationCountMax, kLocationBytesMax);
+  }
+
+  std::vector<double> Numbers(const Json& array, const std::string& place) {
+    std::vector<double> numbers;
+    if (!array.is_array()) Refuse(place + ": expected an array");
+    for (std::size_t i = 0; i < array.size() && !problem_; ++i) {
+      if (array[i].is_number() && std::isfinite(array[i].get<double>())) {
+        numbers.push_back(array[i].get<double>());
+      } else {
+        Refuse(place + ": expected numbers");
+      }
+    }
+    return numbers;
+  }
+
+  void ParseSteps() {
+    if (root_.Find("steps") == nullptr) return;
+    const Json& steps = root_.Array("steps");
+    if (steps.size() > kStepCountMax) {
+      return Refuse("steps: " + std::to_string(steps.size()) + " of them; at most " +
+                    std::to_string(kStepCountMax) + " are allowed");
+    }
+    for (std::size_t i = 0; i < steps.size() && !problem_; ++i) {
+      Object entry(steps[i], Indexed("steps", i), &problem_);
+      FeatureStep step;
+      step.name = entry.String("name", kNameBytesMax);
+      step.column = entry.String("column", kNameBytesMax);
+      if (entry.Find("numbers") != nullptr) {
+        for (const auto& [key, values] : entry.Map("numbers").items()) {
+          step.numbers[key] = Numbers(values, entry.Place("numbers") + "." + key);
+        }
+      }
+      if (entry.Find("texts") != nullptr) {
+        for (const auto& [key, text] : entry.Map("texts").items()) {
+          if (!text.is_string()) return Refuse(entry.Place("texts") + ": expected strings");
+          step.texts[key] = text.get<std::string>();
+        }
+      }
+      manifest_.steps.push_back(std::move(step));
+    }
   }
 
   void ParseSplit(const Json& json, std::size_t index) {
@@ -305,14 +452,34 @@ class Parser {
     }
     if (object->Find("class_counts") != nullptr)
       ParseClassCounts(object, column, samples, &statistics);
+    if (object->Find("element_mean") != nullptr) {
+      statistics.element_mean =
+          Numbers(object->Array("element_mean"), object->Place("element_mean"));
+      statistics.element_standard_deviation = Numbers(object->Array("element_standard_deviation"),
+                                                      object->Place("element_standard_deviation"));
+      CheckElements(*object, column, statistics);
+    }
     return statistics;
+  }
+
+  void CheckElements(const Object& object, const array::ColumnSpec& column,
+                     const ColumnStatistics& statistics) {
+    const std::size_t elements = statistics.element_mean.size();
+    if (!column.is_array() || column.shape.size() != 1 || column.shape[0] > kElementStatisticsMax ||
+        elements != static_cast<std::uint64_t>(column.shape[0]) ||
+        elements != statistics.element_standard_deviation.size()) {
+      Refuse(object.Place("element_mean") + ": expected a number for each element of a shape [n]");
+    }
+    for (const double deviation : statistics.element_standard_deviation) {
+      if (deviation < 0) Refuse(object.Place("element_standard_deviation") + ": below 0");
+    }
   }
 
   void ParseClassCounts(Object* object, const array::ColumnSpec& column, std::uint64_t samples,
                         ColumnStatistics* statistics) {
     const Json& counts = object->Map("class_counts");
     const std::string place = object->Place("class_counts");
-    if (array::IsFloat(column.dtype) || !column.shape.empty()) {
+    if (array::IsFloat(column.dtype) || !column.shape.empty() || !column.is_array()) {
       return Refuse(place + ": only a column of scalar integers has classes");
     }
     if (counts.size() > kClassCountMax) {
@@ -344,6 +511,11 @@ class Parser {
     shard.bytes = object.Count("bytes", kHeaderBytes + kFooterBytes, limits_.shard_bytes_max);
     shard.samples = object.Count("samples", 1);
     shard.block_samples = static_cast<std::uint32_t>(object.Count("block_samples", 1, UINT32_MAX));
+    shard.block_bytes_max = ArrayBlockBytes(manifest_.columns, shard);
+    if (!array::AllArrays(manifest_.columns)) {
+      shard.block_bytes_max = object.Count("block_bytes_max", 1, kBlockBytesLimit);
+    }
+    shard.urls = ParseLocations(&object, "urls");
     const std::string leaves = object.String("leaves");
     if (problem_) return;
     // Shards lie split by split, in the order of `splits`.
@@ -426,7 +598,9 @@ std::string FormatManifest(const Manifest& manifest) {
         {{"name", split.name}, {"samples", split.samples}, {"statistics", std::move(statistics)}});
   }
   OrderedJson shards = OrderedJson::array();
-  for (const ShardInfo& shard : manifest.shards) shards.push_back(ShardJson(shard));
+  for (const ShardInfo& shard : manifest.shards) {
+    shards.push_back(ShardJson(shard, ArrayBlockBytes(manifest.columns, shard)));
+  }
   OrderedJson parameters = OrderedJson::object();
   for (const auto& [key, value] : manifest.parameters) parameters[key] = value;
 
@@ -438,6 +612,11 @@ std::string FormatManifest(const Manifest& manifest) {
   root["splits"] = std::move(splits);
   root["shards"] = std::move(shards);
   root["parameters"] = std::move(parameters);
+  if (!manifest.steps.empty()) {
+    root["steps"] = OrderedJson::array();
+    for (const FeatureStep& step : manifest.steps) root["steps"].push_back(StepJson(step));
+  }
+  if (!manifest.mirrors.empty()) root["mirrors"] = manifest.mirrors;
   // Text from outside that is not UTF-8 becomes U+FFFD; without that, dump would fail.
   return root.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }

@@ -90,6 +90,71 @@ TEST(ManifestTest, ComesBackAsItWasWritten) {
   }
 }
 
+// A table, texts, steps and places: everything that SoundManifest() has not.
+Manifest TableManifest() {
+  Manifest manifest;
+  manifest.name = "table";
+  manifest.columns = {{.name = "x",
+                       .dtype = array::DType::kFloat32,
+                       .shape = {2},
+                       .features = {{"age", array::FeatureKind::kNumber, {}},
+                                    {"city", array::FeatureKind::kCategory, {"Bonn", "Oslo"}}}},
+                      {.name = "note", .kind = array::ColumnKind::kText}};
+  manifest.splits = {{"train",
+                      3,
+                      {{.count = 6,
+                        .mean = 1,
+                        .standard_deviation = 2,
+                        .min = -3,
+                        .max = 5,
+                        .element_mean = {1.5, 0.5},
+                        .element_standard_deviation = {2.25, 0.0}},
+                       {.count = 3, .mean = 5, .standard_deviation = 1, .min = 4, .max = 6}}}};
+  manifest.shards = {MakeShard("train", 3, 1000)};
+  manifest.shards[0].block_bytes_max = 51;
+  manifest.shards[0].urls = {"https://example.org/a"};
+  manifest.steps = {{"standardise", "x", {{"mean", {1.5, 0.5}}}, {{"of", "train"}}}};
+  manifest.mirrors = {"s3://bucket/table"};
+  return manifest;
+}
+
+TEST(ManifestTest, BringsBackTablesTextsStepsAndMirrors) {
+  const Manifest manifest = TableManifest();
+  const std::string text = FormatManifest(manifest);
+  const auto parsed = ParseManifest(text, "m.json");
+  ASSERT_THAT(parsed, Succeeds());
+  EXPECT_EQ(parsed->columns, manifest.columns);
+  EXPECT_EQ(parsed->splits[0].statistics, manifest.splits[0].statistics);
+  EXPECT_EQ(parsed->shards[0].block_bytes_max, 51u);
+  EXPECT_EQ(parsed->shards[0].urls, manifest.shards[0].urls);
+  EXPECT_EQ(parsed->steps, manifest.steps);
+  EXPECT_EQ(parsed->mirrors, manifest.mirrors);
+  EXPECT_EQ(FormatManifest(*parsed), text);
+}
+
+TEST(ManifestTest, NamesWhatIsWrongWithATable) {
+  const std::vector<std::array<std::string, 3>> cases = {
+      {"\"kind\": \"text\"", "\"kind\": \"song\"", "columns[1].kind"},
+      {"\"kind\": \"category\"", "\"kind\": \"song\"", "columns[0].features[1].kind"},
+      {"\"Oslo\"", "7", "categories"},
+      {"\"block_bytes_max\": 51", "\"block_bytes_max\": 99999999999", "block_bytes_max"},
+      {"2.25", "-2.25", "element_standard_deviation"},
+      {"\"element_mean\": [", "\"element_mean\": [1,", "element_mean"},
+      {"\"https://example.org/a\"", "{}", "shards[0].urls"},
+      {"\"s3://bucket/table\"", "1", "mirrors"},
+      {"\"of\": \"train\"", "\"of\": 1", "steps[0].texts"},
+      {"\"mean\": [\n", "\"mean\": [\"a\",\n", "steps[0].numbers"}};
+  for (const auto& [from, to, place] : cases) {
+    SCOPED_TRACE(from);
+    std::string text = FormatManifest(TableManifest());
+    const std::size_t at = text.rfind(from);
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, from.size(), to);
+    EXPECT_THAT(ParseManifest(text, "m.json"),
+                FailsWith(ErrorCode::kCorrupt, ::testing::HasSubstr(place)));
+  }
+}
+
 TEST(ManifestTest, FindsSplitsAndColumnsByName) {
   const Manifest manifest = SoundManifest();
   EXPECT_EQ(manifest.FindSplit("test"), &manifest.splits[2]);

@@ -18,7 +18,8 @@ inline constexpr std::size_t kHeaderBytes = 16;
 inline constexpr std::size_t kFooterBytes = 64;
 inline constexpr std::size_t kFooterChecksumOffset = 48;  // Of the bytes before it.
 inline constexpr std::size_t kBlockEntryBytes = 12;
-inline constexpr std::size_t kChunkEntryBytes = 14;
+inline constexpr std::size_t kColumnEntryBytes = 5;  // Without name and shape.
+inline constexpr std::size_t kChunkEntryBytes = 18;
 inline constexpr std::size_t kNameBytesMax = 1024;
 inline constexpr std::size_t kRankMax = 32;
 
@@ -28,6 +29,7 @@ enum class Codec : std::uint8_t { kStored = 0, kZstd = 1 };
 
 struct ChunkEntry {
   std::uint32_t stored_bytes = 0;
+  std::uint32_t raw_bytes = 0;
   Filter filter = Filter::kNone;
   Codec codec = Codec::kStored;
   std::uint64_t checksum = 0;  // XXH3-64 of the stored bytes.

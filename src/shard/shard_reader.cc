@@ -14,10 +14,11 @@ namespace dnc::shard {
 struct ShardReader::Impl {
   const RandomAccessSource* source = nullptr;
   ShardSummary summary;
-  std::vector<std::size_t> sample_bytes;  // One a column.
+  std::vector<std::size_t> sample_bytes;  // One a column; 0 where lengths vary.
   std::vector<BlockEntry> blocks;
   std::vector<ChunkEntry> chunks;  // Block by block, column by column.
   std::uint64_t index_offset = 0;
+  bool has_ends = false;  // Some column's samples vary in length.
 
   std::span<const ChunkEntry> ChunksOf(std::uint32_t block_index) const {
     const std::size_t columns = sample_bytes.size();
@@ -78,7 +79,7 @@ Result<Footer> ReadFooter(const RandomAccessSource& source, const ShardLimits& l
   }
   // Bounds what the parsed index takes in memory by what the file has.
   const std::uint64_t least =
-      footer.column_count * std::uint64_t{4} +
+      footer.column_count * std::uint64_t{kColumnEntryBytes} +
       footer.block_count *
           (kBlockEntryBytes + std::uint64_t{1} * footer.column_count * kChunkEntryBytes);
   if (footer.index_bytes < least) return Corrupt(source, "its index is too short for its blocks");
@@ -112,6 +113,7 @@ Status ParseColumns(const RandomAccessSource& source, const Footer& footer, Byte
   std::set<std::string> names;
   for (std::uint32_t c = 0; c < footer.column_count; ++c) {
     array::ColumnSpec column;
+    const auto kind = reader->Get<std::uint8_t>();
     const auto dtype = reader->Get<std::uint8_t>();
     const auto rank = reader->Get<std::uint8_t>();
     const auto name_bytes = reader->Get<std::uint16_t>();
@@ -127,7 +129,15 @@ Status ParseColumns(const RandomAccessSource& source, const Footer& footer, Byte
       return Error{ErrorCode::kUnsupported, source.name() + ": column " + column.name +
                                                 " has the unknown dtype " + std::to_string(dtype)};
     }
+    if (kind > static_cast<std::uint8_t>(array::ColumnKind::kImage)) {
+      return Error{ErrorCode::kUnsupported, source.name() + ": column " + column.name +
+                                                " is of the unknown kind " + std::to_string(kind)};
+    }
     column.dtype = static_cast<array::DType>(dtype);
+    column.kind = static_cast<array::ColumnKind>(kind);
+    if (!column.is_array() && (column.dtype != array::DType::kUint8 || rank != 0)) {
+      return Corrupt(source, "column " + column.name + " has a shape, but no arrays");
+    }
     if (!array::ElementCount(column.shape)) {
       return Corrupt(source, "column " + column.name + " has the impossible shape " +
                                  array::ShapeText(column.shape));
@@ -137,8 +147,8 @@ Status ParseColumns(const RandomAccessSource& source, const Footer& footer, Byte
   return {};
 }
 
-// Bytes of a sample, a column at a time, such that the largest block is within
-// the limit.
+// Bytes of a sample, a column at a time, such that the arrays of the largest block
+// are within the limit.
 Result<std::vector<std::size_t>> CheckedSampleBytes(const RandomAccessSource& source,
                                                     const Footer& footer,
                                                     const std::vector<array::ColumnSpec>& columns,
@@ -149,7 +159,7 @@ Result<std::vector<std::size_t>> CheckedSampleBytes(const RandomAccessSource& so
                                     : std::min<std::uint64_t>(footer.samples, footer.block_samples);
   std::uint64_t rest = limits.block_bytes_max / std::max<std::uint64_t>(largest, 1);
   for (const array::ColumnSpec& column : columns) {
-    const std::size_t bytes = column.sample_bytes();
+    const std::size_t bytes = column.is_array() ? column.sample_bytes() : 0;
     if (bytes > rest) {
       return Corrupt(source, "a block of " + std::to_string(largest) + " samples has more than " +
                                  std::to_string(limits.block_bytes_max) + " bytes, the limit");
@@ -161,21 +171,58 @@ Result<std::vector<std::size_t>> CheckedSampleBytes(const RandomAccessSource& so
 }
 
 Status CheckChunk(const RandomAccessSource& source, std::uint8_t filter, std::uint8_t codec,
-                  std::uint64_t stored_bytes, std::uint64_t raw_bytes, std::size_t element_bytes) {
+                  const ChunkEntry& chunk, std::size_t element_bytes) {
   if (filter > static_cast<std::uint8_t>(Filter::kByteShuffle) ||
       codec > static_cast<std::uint8_t>(Codec::kZstd)) {
     return Error{ErrorCode::kUnsupported,
                  source.name() + ": a chunk with filter " + std::to_string(filter) + " and codec " +
                      std::to_string(codec) + ", which this program does not know; update it"};
   }
-  const bool sound = codec == static_cast<std::uint8_t>(Codec::kStored)
-                         ? stored_bytes == raw_bytes && filter == 0
-                         : stored_bytes < raw_bytes && (filter == 0 || element_bytes > 1);
+  const bool sound =
+      codec == static_cast<std::uint8_t>(Codec::kStored)
+          ? chunk.stored_bytes == chunk.raw_bytes && filter == 0
+          : chunk.stored_bytes < chunk.raw_bytes && (filter == 0 || element_bytes > 1);
   if (!sound) return Corrupt(source, "a chunk's size does not fit its samples");
   return {};
 }
 
+// Whether `bytes` can be what `samples` of a column take.
+bool FitsSamples(std::uint64_t bytes, std::uint64_t samples, bool is_array,
+                 std::size_t sample_bytes) {
+  return is_array ? bytes == samples * sample_bytes : bytes >= samples * sizeof(std::uint32_t);
+}
+
 }  // namespace
+
+// The chunks of one block of the index; `offset` moves to where they end in the file.
+Status ShardReader::ReadChunks(const RandomAccessSource& source, const BlockEntry& block,
+                               const ShardLimits& limits, ByteReader* reader, Impl* impl,
+                               std::uint64_t* offset) {
+  std::uint64_t raw_bytes = 0;
+  for (std::size_t c = 0; c < impl->sample_bytes.size(); ++c) {
+    const array::ColumnSpec& column = impl->summary.columns[c];
+    ChunkEntry chunk;
+    chunk.stored_bytes = reader->Get<std::uint32_t>();
+    chunk.raw_bytes = reader->Get<std::uint32_t>();
+    const auto filter = reader->Get<std::uint8_t>();
+    const auto codec = reader->Get<std::uint8_t>();
+    chunk.checksum = reader->Get<std::uint64_t>();
+    DNC_TRY(CheckChunk(source, filter, codec, chunk, array::DTypeSize(column.dtype)));
+    raw_bytes += chunk.raw_bytes;
+    if (!FitsSamples(chunk.raw_bytes, block.samples, column.is_array(), impl->sample_bytes[c])) {
+      return Corrupt(source, "a chunk's size does not fit its samples");
+    }
+    chunk.filter = static_cast<Filter>(filter);
+    chunk.codec = static_cast<Codec>(codec);
+    *offset += chunk.stored_bytes;
+    impl->chunks.push_back(chunk);
+  }
+  if (raw_bytes > limits.block_bytes_max) {
+    return Corrupt(source, "a block of " + std::to_string(raw_bytes) + " bytes; at most " +
+                               std::to_string(limits.block_bytes_max) + " are read");
+  }
+  return {};
+}
 
 Result<ShardReader> ShardReader::Open(const RandomAccessSource* source, const ShardLimits& limits) {
   DNC_ASSERT(source != nullptr);
@@ -200,20 +247,7 @@ Result<ShardReader> ShardReader::Open(const RandomAccessSource* source, const Sh
         (!last && block.samples != footer.block_samples)) {
       return Corrupt(*source, "block " + std::to_string(b) + " is not where or as long as it must");
     }
-    for (std::uint32_t c = 0; c < footer.column_count; ++c) {
-      ChunkEntry chunk;
-      chunk.stored_bytes = reader.Get<std::uint32_t>();
-      const auto filter = reader.Get<std::uint8_t>();
-      const auto codec = reader.Get<std::uint8_t>();
-      chunk.checksum = reader.Get<std::uint64_t>();
-      DNC_TRY(CheckChunk(*source, filter, codec, chunk.stored_bytes,
-                         block.samples * impl->sample_bytes[c],
-                         array::DTypeSize(impl->summary.columns[c].dtype)));
-      chunk.filter = static_cast<Filter>(filter);
-      chunk.codec = static_cast<Codec>(codec);
-      offset += chunk.stored_bytes;
-      impl->chunks.push_back(chunk);
-    }
+    DNC_TRY(ReadChunks(*source, block, limits, &reader, impl.get(), &offset));
     samples += block.samples;
     impl->blocks.push_back(block);
   }
@@ -221,6 +255,7 @@ Result<ShardReader> ShardReader::Open(const RandomAccessSource* source, const Sh
       footer.block_samples == 0) {
     return Corrupt(*source, "its index does not add up to its footer");
   }
+  impl->has_ends = !array::AllArrays(impl->summary.columns);
   impl->source = source;
   impl->index_offset = footer.index_offset;
   impl->summary.samples = samples;
@@ -249,6 +284,26 @@ BlockExtent ShardReader::extent(std::uint32_t block_index) const {
 struct BlockDecoder::Impl {
   ChunkDecoder chunk_decoder;
   Bytes stored;  // Only grows.
+  Bytes raw;     // Likewise; of a column of varying lengths.
+
+  bool DecodeColumn(const array::ColumnSpec& column, const ChunkEntry& chunk, ByteSpan bytes,
+                    std::size_t samples, std::size_t c, array::SampleBlock* out) {
+    if (column.is_array()) {
+      out->columns[c].resize(chunk.raw_bytes);
+      return chunk_decoder.Decode(chunk, bytes, array::DTypeSize(column.dtype), out->columns[c]);
+    }
+    if (raw.size() < chunk.raw_bytes) raw.resize(chunk.raw_bytes);
+    const std::span<std::byte> joined = std::span(raw).first(chunk.raw_bytes);
+    if (!chunk_decoder.Decode(chunk, bytes, 1, joined)) return false;
+    std::vector<std::uint32_t>& ends = out->ends[c];
+    ends.resize(samples);
+    ByteReader reader(joined);
+    for (std::uint32_t& end : ends) end = reader.Get<std::uint32_t>();
+    const ByteSpan content = joined.subspan(samples * sizeof(std::uint32_t));
+    if (!std::is_sorted(ends.begin(), ends.end()) || ends.back() != content.size()) return false;
+    out->columns[c].assign(content.begin(), content.end());
+    return true;
+  }
 
   Status Decode(const ShardReader::Impl& shard, std::uint32_t block_index, BlockExtent extent,
                 array::SampleBlock* out) {
@@ -263,14 +318,14 @@ struct BlockDecoder::Impl {
       rest = rest.subspan(kHeaderBytes);
     }
     out->columns.resize(shard.sample_bytes.size());
+    out->ends.resize(shard.has_ends ? shard.sample_bytes.size() : 0);
     for (std::size_t c = 0; c < shard.sample_bytes.size(); ++c) {
       const ChunkEntry& chunk = shard.ChunksOf(block_index)[c];
-      const array::ColumnSpec& column = shard.summary.columns[c];
-      out->columns[c].resize(extent.samples * shard.sample_bytes[c]);
-      if (!chunk_decoder.Decode(chunk, rest.first(chunk.stored_bytes),
-                                array::DTypeSize(column.dtype), out->columns[c])) {
+      if (!DecodeColumn(shard.summary.columns[c], chunk, rest.first(chunk.stored_bytes),
+                        extent.samples, c, out)) {
         return Corrupt(*shard.source, "block " + std::to_string(block_index) + ", column " +
-                                          column.name + ": its checksum or contents are wrong");
+                                          shard.summary.columns[c].name +
+                                          ": its checksum or contents are wrong");
       }
       rest = rest.subspan(chunk.stored_bytes);
     }

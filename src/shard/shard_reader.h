@@ -16,10 +16,13 @@
 #include <vector>
 
 #include "array/column.h"
+#include "base/bytes.h"
 #include "base/random_access_source.h"
 #include "base/result.h"
 
 namespace dnc::shard {
+
+struct BlockEntry;
 
 struct ShardLimits {
   std::uint32_t block_count_max = 1u << 20;
@@ -60,6 +63,9 @@ class ShardReader {
  private:
   friend class BlockDecoder;
   struct Impl;
+  static Status ReadChunks(const RandomAccessSource& source, const BlockEntry& block,
+                           const ShardLimits& limits, ByteReader* reader, Impl* impl,
+                           std::uint64_t* offset);
   explicit ShardReader(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -23,18 +23,24 @@ Bytes IntactShard() {
   return WriteShard(MixedColumns(), MakeBlocks(MixedColumns(), 70, 30), {.block_samples = 30});
 }
 
+constexpr array::ColumnKind kText = array::ColumnKind::kText;
+
 // A shard whose index and footer the test writes itself, with right checksums.
 struct ForgedShard {
   std::vector<std::byte> column_entry = Column("x", array::DType::kUint8, {4});
   std::uint64_t block_offset = kHeaderBytes;
   std::uint32_t block_entry_samples = 2;
   std::uint32_t stored_bytes = 8;
+  std::uint32_t raw_bytes = 8;
   std::uint8_t filter = 0;
   std::uint8_t codec = 0;
+  Bytes chunk;  // Sevens, if it is empty.
   Footer footer = {.samples = 2, .block_samples = 2, .block_count = 1, .column_count = 1};
 
-  static Bytes Column(std::string_view name, array::DType dtype, const array::Shape& shape) {
+  static Bytes Column(std::string_view name, array::DType dtype, const array::Shape& shape,
+                      array::ColumnKind kind = array::ColumnKind::kArray) {
     ByteWriter writer;
+    writer.Put(static_cast<std::uint8_t>(kind));
     writer.Put(static_cast<std::uint8_t>(dtype));
     writer.Put(static_cast<std::uint8_t>(shape.size()));
     writer.Put(static_cast<std::uint16_t>(name.size()));
@@ -44,18 +50,20 @@ struct ForgedShard {
   }
 
   Bytes Build() const {
-    const Bytes chunk(stored_bytes, std::byte{7});
+    Bytes content = chunk;
+    if (content.empty()) content.assign(stored_bytes, std::byte{7});
     ByteWriter index;
     index.PutBytes(column_entry);
     index.Put(block_offset);
     index.Put(block_entry_samples);
     index.Put(stored_bytes);
+    index.Put(raw_bytes);
     index.Put(filter);
     index.Put(codec);
-    index.Put(Checksum(chunk));
+    index.Put(Checksum(content));
     ByteWriter shard;
     shard.PutBytes(ShardHeader());
-    shard.PutBytes(chunk);
+    shard.PutBytes(content);
     Footer whole = footer;
     whole.index_offset = shard.size();
     whole.index_bytes = index.size();
@@ -181,7 +189,7 @@ TEST(ShardReaderTest, ReadsAForgedShardThatIsSound) {
 
 // Sound checksums do not make an index true.
 TEST(ShardReaderTest, RefusesAnIndexThatContradictsItself) {
-  std::vector<ForgedShard> forged(20);
+  std::vector<ForgedShard> forged(23);
   forged[0].block_offset = kHeaderBytes + 1;
   forged[1].block_entry_samples = 3;
   forged[2].block_entry_samples = 0;
@@ -202,6 +210,9 @@ TEST(ShardReaderTest, RefusesAnIndexThatContradictsItself) {
   forged[17].column_entry = ForgedShard::Column("x", array::DType::kUint8, array::Shape(33, 1));
   forged[18].column_entry = ForgedShard::Column(std::string(1025, 'x'), array::DType::kUint8, {4});
   forged[19].footer.block_count = UINT32_MAX;
+  forged[20].raw_bytes = forged[20].stored_bytes = 9;  // Two samples of four bytes.
+  forged[21].column_entry = ForgedShard::Column("x", array::DType::kUint8, {4}, kText);
+  forged[22].column_entry = ForgedShard::Column("x", array::DType::kInt8, {}, kText);
   for (std::size_t i = 0; i < forged.size(); ++i) {
     SCOPED_TRACE(i);
     EXPECT_THAT(forged[i].Read(), FailsWith(ErrorCode::kCorrupt));
@@ -215,7 +226,7 @@ TEST(ShardReaderTest, RefusesTwoColumnsOfOneName) {
   forged.footer.column_count = 2;
   forged.footer.block_count = 0;
   forged.footer.samples = 0;
-  forged.stored_bytes = 0;
+  forged.stored_bytes = forged.raw_bytes = 0;
   EXPECT_THAT(forged.Read(), FailsWith(ErrorCode::kCorrupt, HasSubstr("name of its own")));
 }
 
@@ -229,6 +240,36 @@ TEST(ShardReaderTest, RefusesIdsThatItDoesNotKnow) {
   ForgedShard dtype;
   dtype.column_entry = ForgedShard::Column("x", static_cast<array::DType>(12), {4});
   EXPECT_THAT(dtype.Read(), FailsWith(ErrorCode::kUnsupported, HasSubstr("dtype 12")));
+  ForgedShard kind;
+  kind.column_entry =
+      ForgedShard::Column("x", array::DType::kUint8, {}, static_cast<array::ColumnKind>(4));
+  EXPECT_THAT(kind.Read(), FailsWith(ErrorCode::kUnsupported, HasSubstr("kind 4")));
+}
+
+// Two samples of varying lengths: their ends, then their bytes.
+TEST(ShardReaderTest, RefusesEndsThatDoNotAscendToTheEnd) {
+  struct Case {
+    std::vector<std::uint32_t> ends;
+    std::uint32_t content_bytes;
+    bool sound;
+  };
+  for (const Case& c : {Case{{0, 0}, 0, true}, Case{{1, 3}, 3, true}, Case{{3, 3}, 3, true},
+                        Case{{3, 1}, 3, false}, Case{{1, 2}, 3, false}, Case{{1, 4}, 3, false},
+                        Case{{UINT32_MAX, 3}, 3, false}, Case{{4}, 0, false}}) {
+    SCOPED_TRACE(::testing::PrintToString(c.ends));
+    ForgedShard forged;
+    forged.column_entry = ForgedShard::Column("x", array::DType::kUint8, {}, kText);
+    ByteWriter chunk;
+    for (const std::uint32_t end : c.ends) chunk.Put(end);
+    chunk.PutBytes(Bytes(c.content_bytes));
+    forged.chunk = chunk.bytes();
+    forged.stored_bytes = forged.raw_bytes = static_cast<std::uint32_t>(chunk.size());
+    if (c.sound) {
+      EXPECT_THAT(forged.Read(), Succeeds());
+    } else {
+      EXPECT_THAT(forged.Read(), FailsWith(ErrorCode::kCorrupt));
+    }
+  }
 }
 
 TEST(ShardReaderTest, RefusesCompressedBytesThatAreNotThem) {

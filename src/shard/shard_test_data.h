@@ -15,12 +15,18 @@
 
 namespace dnc::shard::test_data {
 
-// One column of each size of element, a scalar, and one without elements.
+// One column of each size of element, a scalar, one without elements, and two of
+// varying lengths.
 inline std::vector<array::ColumnSpec> MixedColumns() {
   using array::DType;
-  return {{"x", DType::kUint8, {4, 3}, {}},   {"y", DType::kInt64, {}, {}},
-          {"f", DType::kFloat32, {5}, {}},    {"h", DType::kFloat16, {2, 1, 2}, {}},
-          {"none", DType::kFloat64, {0}, {}}, {"d", DType::kFloat64, {1}, {}}};
+  return {{"x", DType::kUint8, {4, 3}, {}},
+          {"y", DType::kInt64, {}, {}},
+          {"f", DType::kFloat32, {5}, {}},
+          {"h", DType::kFloat16, {2, 1, 2}, {}},
+          {"none", DType::kFloat64, {0}, {}},
+          {"d", DType::kFloat64, {1}, {}},
+          {"t", DType::kUint8, {}, {}, array::ColumnKind::kText},
+          {"i", DType::kUint8, {}, {}, array::ColumnKind::kImage}};
 }
 
 // Slowly rising numbers with a little noise: bytes that compress, and gain by shuffling.
@@ -30,7 +36,12 @@ inline array::SampleBlock MakeBlock(const std::vector<array::ColumnSpec>& column
   array::SampleBlock block;
   block.sample_count = samples;
   for (const array::ColumnSpec& column : columns) {
-    Bytes bytes(samples * column.sample_bytes());
+    std::vector<std::uint32_t>& ends = block.ends.emplace_back();
+    std::uint32_t end = 0;
+    for (std::uint64_t i = 0; i < samples && !column.is_array(); ++i) {
+      ends.push_back(end += static_cast<std::uint32_t>(prng.Next() % 9));
+    }
+    Bytes bytes(column.is_array() ? samples * column.sample_bytes() : end);
     const std::size_t size = array::DTypeSize(column.dtype);
     for (std::size_t i = 0; i < bytes.size(); ++i) {
       const std::size_t byte = i % size;

@@ -6,6 +6,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 
 #include "base/assert.h"
@@ -15,6 +16,13 @@
 
 namespace dnc::shard {
 namespace {
+
+// The raw form of a chunk of samples of varying lengths: their ends, then their bytes.
+void JoinEnds(const std::vector<std::uint32_t>& ends, ByteSpan bytes, Bytes* raw) {
+  const ByteSpan head = std::as_bytes(std::span(ends));  // Little-endian, as the machine.
+  raw->assign(head.begin(), head.end());
+  raw->insert(raw->end(), bytes.begin(), bytes.end());
+}
 
 // Blocks that may be in the making. The same for any number of threads, so that
 // bytes_written() depends on the samples alone.
@@ -44,7 +52,9 @@ struct ShardWriter::Impl {
     for (const array::ColumnSpec& column : columns) {
       DNC_ASSERT(!column.name.empty() && column.name.size() <= kNameBytesMax);
       DNC_ASSERT(column.shape.size() <= kRankMax);
-      sample_bytes.push_back(column.sample_bytes());
+      DNC_ASSERT(column.is_array() ||
+                 (column.dtype == array::DType::kUint8 && column.shape.empty()));
+      sample_bytes.push_back(column.is_array() ? column.sample_bytes() : 0);
     }
     encoder.emplace(options.zstd_level);
     for (int i = 0; i < options.threads && options.threads > 1; ++i) {
@@ -63,6 +73,7 @@ struct ShardWriter::Impl {
 
   void Work() {
     ChunkEncoder worker_encoder(options.zstd_level);
+    Bytes raw;
     std::unique_lock lock(mutex);
     for (;;) {
       changed.wait(lock, [this] { return stopping || !queue.empty(); });
@@ -70,20 +81,29 @@ struct ShardWriter::Impl {
       Slot* slot = queue.front();
       queue.pop_front();
       lock.unlock();
-      EncodeBlock(slot->block, &worker_encoder, slot);
+      EncodeBlock(slot->block, &worker_encoder, &raw, slot);
       lock.lock();
       slot->encoded = true;
       changed.notify_all();
     }
   }
 
-  void EncodeBlock(const array::SampleBlock& block, ChunkEncoder* block_encoder, Slot* slot) const {
+  // `raw` is memory to work in.
+  void EncodeBlock(const array::SampleBlock& block, ChunkEncoder* block_encoder, Bytes* raw,
+                   Slot* slot) const {
     slot->stored.clear();
     slot->chunks.clear();
     slot->samples = static_cast<std::uint32_t>(block.sample_count);
     for (std::size_t c = 0; c < columns.size(); ++c) {
-      slot->chunks.push_back(block_encoder->Encode(
-          block.columns[c], array::DTypeSize(columns[c].dtype), filters[c], &slot->stored));
+      if (columns[c].is_array()) {
+        slot->chunks.push_back(block_encoder->Encode(
+            block.columns[c], array::DTypeSize(columns[c].dtype), filters[c], &slot->stored));
+        continue;
+      }
+      JoinEnds(block.ends[c], block.columns[c], raw);
+      slot->chunks.push_back(columns[c].kind == array::ColumnKind::kImage
+                                 ? block_encoder->EncodeStored(*raw, &slot->stored)
+                                 : block_encoder->Encode(*raw, 1, Filter::kNone, &slot->stored));
     }
   }
 
@@ -112,6 +132,7 @@ struct ShardWriter::Impl {
   Bytes FormatIndex() const {
     ByteWriter writer;
     for (const array::ColumnSpec& column : columns) {
+      writer.Put(static_cast<std::uint8_t>(column.kind));
       writer.Put(static_cast<std::uint8_t>(column.dtype));
       writer.Put(static_cast<std::uint8_t>(column.shape.size()));
       writer.Put(static_cast<std::uint16_t>(column.name.size()));
@@ -124,6 +145,7 @@ struct ShardWriter::Impl {
       writer.Put(block.samples);
       for (std::size_t c = 0; c < columns.size(); ++c, ++chunk) {
         writer.Put(chunk->stored_bytes);
+        writer.Put(chunk->raw_bytes);
         writer.Put(static_cast<std::uint8_t>(chunk->filter));
         writer.Put(static_cast<std::uint8_t>(chunk->codec));
         writer.Put(chunk->checksum);
@@ -138,6 +160,7 @@ struct ShardWriter::Impl {
   std::vector<std::size_t> sample_bytes;
   std::vector<Filter> filters;  // One a column, chosen at the first block.
   std::optional<ChunkEncoder> encoder;
+  Bytes joined;  // To work in.
 
   // Written so far; the block in slots[i % kBlocksInFlight] is number i.
   std::vector<BlockEntry> blocks;
@@ -145,6 +168,7 @@ struct ShardWriter::Impl {
   std::uint64_t bytes_written = 0;
   std::uint64_t blocks_appended = 0;
   std::uint64_t samples = 0;
+  std::uint64_t block_bytes_max = 0;
   bool ended = false;  // A short block came, or Finish.
   std::optional<Error> failure;
   std::array<Slot, kBlocksInFlight> slots;
@@ -171,8 +195,14 @@ Status ShardWriter::Append(const array::SampleBlock& block) {
   DNC_ASSERT(block.columns.size() == writer.columns.size());
   std::uint64_t raw_bytes = 0;
   for (std::size_t c = 0; c < writer.columns.size(); ++c) {
-    DNC_ASSERT(block.columns[c].size() == block.sample_count * writer.sample_bytes[c]);
     raw_bytes += block.columns[c].size();
+    if (writer.columns[c].is_array()) {
+      DNC_ASSERT(block.columns[c].size() == block.sample_count * writer.sample_bytes[c]);
+      continue;
+    }
+    DNC_ASSERT(c < block.ends.size() && block.ends[c].size() == block.sample_count);
+    DNC_ASSERT(block.ends[c].back() == block.columns[c].size());
+    raw_bytes += block.sample_count * sizeof(std::uint32_t);
   }
   if (raw_bytes > kBlockBytesMax) {
     return Error{ErrorCode::kTooLarge, "a block of " + std::to_string(block.sample_count) +
@@ -186,13 +216,16 @@ Status ShardWriter::Append(const array::SampleBlock& block) {
   }
   if (writer.filters.empty()) {
     for (std::size_t c = 0; c < writer.columns.size(); ++c) {
-      writer.filters.push_back(writer.encoder->ChooseFilter(
-          block.columns[c], array::DTypeSize(writer.columns[c].dtype)));
+      const array::ColumnSpec& column = writer.columns[c];
+      writer.filters.push_back(
+          column.is_array()
+              ? writer.encoder->ChooseFilter(block.columns[c], array::DTypeSize(column.dtype))
+              : Filter::kNone);
     }
   }
   Impl::Slot& slot = writer.slots[writer.blocks_appended % kBlocksInFlight];
   if (writer.workers.empty()) {
-    writer.EncodeBlock(block, &*writer.encoder, &slot);
+    writer.EncodeBlock(block, &*writer.encoder, &writer.joined, &slot);
     slot.encoded = true;
   } else {
     slot.block = block;  // Into the memory of the block before.
@@ -202,6 +235,7 @@ Status ShardWriter::Append(const array::SampleBlock& block) {
     writer.changed.notify_all();
   }
   ++writer.blocks_appended;
+  writer.block_bytes_max = std::max(writer.block_bytes_max, raw_bytes);
   writer.samples += block.sample_count;
   writer.ended = block.sample_count < writer.options.block_samples;
   return {};
@@ -226,6 +260,7 @@ Status ShardWriter::Finish() {
 }
 
 std::uint64_t ShardWriter::bytes_written() const { return impl_->bytes_written; }
+std::uint64_t ShardWriter::block_bytes_max() const { return impl_->block_bytes_max; }
 std::uint64_t ShardWriter::samples_written() const { return impl_->samples; }
 
 }  // namespace dnc::shard

@@ -28,7 +28,8 @@ struct ShardWriterOptions {
 // The most raw bytes that a block may have: what ShardLimits allows by default.
 inline constexpr std::uint64_t kBlockBytesMax = 64u << 20;
 
-// How many samples make a block of up to about 1 MiB raw; at least 1.
+// How many samples make a block of up to about 1 MiB raw; at least 1. Columns of
+// varying lengths count as nothing.
 std::uint32_t BlockSamples(const std::vector<array::ColumnSpec>& columns);
 
 class ShardWriter {
@@ -44,8 +45,8 @@ class ShardWriter {
   ShardWriter& operator=(ShardWriter&&) noexcept;
 
   // Writes the next block. Every block but the last has options.block_samples.
-  // Requires: 0 < block.sample_count <= block_samples, columns of fitting sizes,
-  // and no block after a short one.
+  // Requires: 0 < block.sample_count <= block_samples, columns of fitting sizes (or
+  // ends, ascending up to the column's size), and no block after a short one.
   // Errors: kTooLarge, more than kBlockBytesMax; those of the sink, which may be
   // about an earlier block.
   Status Append(const array::SampleBlock& block);
@@ -56,6 +57,8 @@ class ShardWriter {
   // by the last 4 blocks until Finish(), however many threads there are.
   std::uint64_t bytes_written() const;
   std::uint64_t samples_written() const;
+  // Raw bytes of the largest block so far, as ShardInfo::block_bytes_max counts them.
+  std::uint64_t block_bytes_max() const;
 
  private:
   struct Impl;  // Keeps zstd out of this header.

@@ -36,6 +36,7 @@ TEST(ShardWriterTest, WritesWhatTheReaderGivesBack) {
     for (std::size_t b = 0; b < blocks.size(); ++b) {
       EXPECT_EQ((*read)[b].sample_count, blocks[b].sample_count);
       EXPECT_EQ((*read)[b].columns, blocks[b].columns);
+      EXPECT_EQ((*read)[b].ends, blocks[b].ends);
     }
   }
 }
@@ -77,16 +78,17 @@ TEST(ShardWriterTest, LaysOutTheBytesAsTheFormatSays) {
   const Bytes shard = WriteShard(columns, {block}, {.block_samples = 9});
 
   ByteWriter index;
-  index.PutBytes(AsBytes(std::string_view("\x04\x00\x01\x00y", 5)));
+  index.PutBytes(AsBytes(std::string_view("\x00\x04\x00\x01\x00y", 6)));
   index.PutBytes(
-      AsBytes(std::string_view("\x00\x02\x02\x00"
+      AsBytes(std::string_view("\x00\x00\x02\x02\x00"
                                "ab",
-                               6)));
+                               7)));
   index.Put(std::uint64_t{2});
   index.Put(std::uint64_t{1});
   index.Put(std::uint64_t{16});  // Where the block begins.
   index.Put(std::uint32_t{1});   // Its samples.
   for (const Bytes& column : block.columns) {
+    index.Put(std::uint32_t{2});
     index.Put(std::uint32_t{2});
     index.Put(std::uint8_t{0});
     index.Put(std::uint8_t{0});
@@ -129,11 +131,11 @@ TEST(ShardWriterTest, ShufflesAColumnOnlyWhereThatMakesItSmaller) {
   }
   block.columns = {smooth.bytes(), periodic.bytes()};
   const Bytes shard = WriteShard(columns, {block}, {.block_samples = 4096});
-  // The block's entry is the last of the index, two chunks of 14 bytes; the filter
-  // follows the size.
+  // The block's entry is the last of the index, two chunks of 18 bytes; the filter
+  // follows the two sizes.
   const std::size_t entries = shard.size() - kFooterBytes - 2 * kChunkEntryBytes;
-  EXPECT_EQ(shard[entries + 4], static_cast<std::byte>(Filter::kByteShuffle));
-  EXPECT_EQ(shard[entries + kChunkEntryBytes + 4], static_cast<std::byte>(Filter::kNone));
+  EXPECT_EQ(shard[entries + 8], static_cast<std::byte>(Filter::kByteShuffle));
+  EXPECT_EQ(shard[entries + kChunkEntryBytes + 8], static_cast<std::byte>(Filter::kNone));
 }
 
 TEST(ShardWriterTest, StoresWhatDoesNotCompress) {
@@ -144,8 +146,8 @@ TEST(ShardWriterTest, StoresWhatDoesNotCompress) {
   Prng prng(5);
   for (std::byte& b : block.columns[0]) b = static_cast<std::byte>(prng.Next());
   const Bytes shard = WriteShard(columns, {block}, {.block_samples = 1});
-  EXPECT_EQ(shard.size(),
-            kHeaderBytes + 1000 + (4 + 1 + 8) + kBlockEntryBytes + kChunkEntryBytes + kFooterBytes);
+  EXPECT_EQ(shard.size(), kHeaderBytes + 1000 + (kColumnEntryBytes + 1 + 8) + kBlockEntryBytes +
+                              kChunkEntryBytes + kFooterBytes);
 }
 
 TEST(ShardWriterTest, ReportsTheSinksErrorAndStops) {

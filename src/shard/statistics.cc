@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <type_traits>
 
 #include "base/assert.h"
@@ -14,6 +15,7 @@ namespace dnc::shard {
 class StatisticsAccumulator::Column {
  public:
   virtual ~Column() = default;
+  // Whole samples, elements one behind the other.
   virtual void Add(ByteSpan elements) = 0;
   virtual ColumnStatistics Compute() const = 0;
 };
@@ -92,13 +94,64 @@ void SetMoments(std::uint64_t count, Int128 sum, Wide squares, ColumnStatistics*
   statistics->standard_deviation = static_cast<double>(std::sqrt(std::max(variance, 0.0L)));
 }
 
+// For columns of table rows: mean and deviation of every element of the row.
+template <typename Sums>
+std::vector<Sums> MakeElementSums(const array::ColumnSpec& spec) {
+  const bool is_row = spec.shape.size() == 1 && spec.shape[0] <= kElementStatisticsMax;
+  return std::vector<Sums>(is_row ? static_cast<std::size_t>(spec.shape[0]) : 0);
+}
+
+// Exact sums of integers.
+struct IntegerSums {
+  std::uint64_t count = 0;
+  Int128 sum = 0;
+  Wide squares;
+
+  void Add(Int128 value) {
+    ++count;
+    sum += value;
+    // Unsigned, where the largest square has room; a negative value's is right modulo 2^128.
+    const auto wide = static_cast<Uint128>(value);
+    squares.Add(wide * wide);
+  }
+  void SetMoments(ColumnStatistics* statistics) const {
+    if (count > 0) shard::SetMoments(count, sum, squares, statistics);
+  }
+};
+
+// Adds elements, which go round the row, to the sums of their places.
+template <typename T, typename Sums, typename Convert>
+void AddToElements(ByteSpan elements, Convert convert, std::vector<Sums>* sums) {
+  if (sums->empty()) return;
+  std::size_t place = 0;
+  for (std::size_t i = 0; i < elements.size(); i += sizeof(T)) {
+    T value;
+    std::memcpy(&value, elements.data() + i, sizeof(T));
+    (*sums)[place].Add(convert(value));
+    if (++place == sums->size()) place = 0;
+  }
+}
+
+template <typename Sums>
+void ComputeElements(const std::vector<Sums>& sums, ColumnStatistics* statistics) {
+  for (const Sums& element : sums) {
+    ColumnStatistics moments;
+    element.SetMoments(&moments);
+    statistics->element_mean.push_back(moments.mean);
+    statistics->element_standard_deviation.push_back(moments.standard_deviation);
+  }
+}
+
 // Elements of one byte: a histogram says everything.
 template <typename T>
 class ByteColumn final : public StatisticsAccumulator::Column {
  public:
-  explicit ByteColumn(bool is_scalar) : is_scalar_(is_scalar) {}
+  explicit ByteColumn(const array::ColumnSpec& spec)
+      : is_scalar_(spec.shape.empty()), elements_(MakeElementSums<IntegerSums>(spec)) {}
 
   void Add(ByteSpan elements) override {
+    AddToElements<T>(
+        elements, [](T value) { return Int128{value}; }, &elements_);
     // Four tables, so that runs of equal bytes do not wait for one counter.
     std::size_t i = 0;
     for (; i + 4 <= elements.size(); i += 4) {
@@ -116,6 +169,7 @@ class ByteColumn final : public StatisticsAccumulator::Column {
       if (count > 0) counts[static_cast<T>(byte)] += count;
     }
     ColumnStatistics statistics;
+    ComputeElements(elements_, &statistics);
     if (counts.empty()) return statistics;
     Int128 sum = 0;
     Uint128 squares = 0;
@@ -136,34 +190,35 @@ class ByteColumn final : public StatisticsAccumulator::Column {
  private:
   const bool is_scalar_;
   std::array<std::array<std::uint64_t, 256>, 4> tables_{};
+  std::vector<IntegerSums> elements_;
 };
 
 // Integers of 2 to 8 bytes.
 template <typename T>
 class IntegerColumn final : public StatisticsAccumulator::Column {
  public:
-  explicit IntegerColumn(bool is_scalar) : counting_(is_scalar) {}
+  explicit IntegerColumn(const array::ColumnSpec& spec)
+      : counting_(spec.shape.empty()), elements_(MakeElementSums<IntegerSums>(spec)) {}
 
   void Add(ByteSpan elements) override {
+    AddToElements<T>(
+        elements, [](T value) { return Int128{value}; }, &elements_);
     for (std::size_t i = 0; i < elements.size(); i += sizeof(T)) {
       T value;
       std::memcpy(&value, elements.data() + i, sizeof(T));
       min_ = std::min(min_, value);
       max_ = std::max(max_, value);
-      sum_ += value;
-      // Unsigned, where the largest square has room; a negative value's is right modulo 2^128.
-      const auto wide = static_cast<Uint128>(Int128{value});
-      squares_.Add(wide * wide);
+      sums_.Add(value);
       if (counting_) Count(value);
     }
-    count_ += elements.size() / sizeof(T);
   }
 
   ColumnStatistics Compute() const override {
     ColumnStatistics statistics;
-    if (count_ == 0) return statistics;
-    statistics.count = count_;
-    SetMoments(count_, sum_, squares_, &statistics);
+    ComputeElements(elements_, &statistics);
+    if (sums_.count == 0) return statistics;
+    statistics.count = sums_.count;
+    sums_.SetMoments(&statistics);
     statistics.min = static_cast<double>(min_);
     statistics.max = static_cast<double>(max_);
     statistics.class_counts = class_counts_;
@@ -182,12 +237,28 @@ class IntegerColumn final : public StatisticsAccumulator::Column {
   }
 
   bool counting_;
-  std::uint64_t count_ = 0;
   T min_ = std::numeric_limits<T>::max();
   T max_ = std::numeric_limits<T>::lowest();
-  Int128 sum_ = 0;
-  Wide squares_;
+  IntegerSums sums_;
+  std::vector<IntegerSums> elements_;
   std::map<std::int64_t, std::uint64_t> class_counts_;
+};
+
+// Samples of varying lengths: statistics of the lengths.
+class LengthColumn final : public StatisticsAccumulator::Column {
+ public:
+  LengthColumn() : lengths_({"", array::DType::kUint64, {1}, {}}) {}
+
+  void Add(ByteSpan elements) override { lengths_.Add(elements); }
+  ColumnStatistics Compute() const override {
+    ColumnStatistics statistics = lengths_.Compute();
+    statistics.element_mean.clear();
+    statistics.element_standard_deviation.clear();
+    return statistics;
+  }
+
+ private:
+  IntegerColumn<std::uint64_t> lengths_;
 };
 
 // A sum held as an unevaluated pair of float64 (Knuth's two-sum, then renormalised
@@ -232,6 +303,52 @@ struct Half {
   std::uint16_t bits;
 };
 
+// mean and standard deviation of `n` > 0 values from their sums.
+PairSum DividedPair(const PairSum& sum, long double n) {
+  const double high = static_cast<double>(sum.high / n);
+  // What `high` missed: (sum - high * n) / n, of which the product is exact in
+  // two parts.
+  const double count = static_cast<double>(n);
+  const double product = high * count;
+  const double product_low = std::fma(high, count, -product);
+  const double low = (((sum.high - product) - product_low) + sum.low) / count;
+  PairSum result;
+  result.Add(high, low);
+  return result;
+}
+
+void SetFloatMoments(std::uint64_t count, const PairSum& sum, const PairSum& squares,
+                     ColumnStatistics* statistics) {
+  // Divided before the subtraction, in pairs, since the two terms may be near.
+  const long double n = static_cast<long double>(count);
+  const PairSum mean = DividedPair(sum, n);
+  PairSum variance = DividedPair(squares, n);
+  variance.Add(-mean.high * mean.high, -std::fma(mean.high, mean.high, -mean.high * mean.high));
+  variance.Add(-2 * mean.high * mean.low, 0);
+  statistics->mean = Saturated(static_cast<long double>(mean.high) + mean.low);
+  // Rounding can leave a tiny negative variance where all elements are equal.
+  const double v = std::isnan(variance.high) ? variance.high : std::max(variance.high, 0.0);
+  statistics->standard_deviation = Saturated(std::sqrt(static_cast<long double>(v)));
+}
+
+// Of finite floats.
+struct FloatSums {
+  std::uint64_t count = 0;
+  PairSum sum;
+  PairSum squares;
+
+  void Add(double value) {
+    if (!std::isfinite(value)) return;
+    ++count;
+    sum.Add(value);
+    const double square = value * value;
+    squares.Add(square, std::fma(value, value, -square));
+  }
+  void SetMoments(ColumnStatistics* statistics) const {
+    if (count > 0) SetFloatMoments(count, sum, squares, statistics);
+  }
+};
+
 template <typename T>
 class FloatColumn final : public StatisticsAccumulator::Column {
  public:
@@ -239,7 +356,12 @@ class FloatColumn final : public StatisticsAccumulator::Column {
   // additions do not wait for each other and blocks do not matter.
   static constexpr std::size_t kLaneCount = 4;
 
+  explicit FloatColumn(const array::ColumnSpec& spec)
+      : elements_(MakeElementSums<FloatSums>(spec)) {}
+
   void Add(ByteSpan elements) override {
+    AddToElements<T>(
+        elements, [](T value) { return ToDouble(value); }, &elements_);
     for (std::size_t i = 0; i < elements.size(); i += sizeof(T)) {
       T element;
       std::memcpy(&element, elements.data() + i, sizeof(T));
@@ -251,6 +373,7 @@ class FloatColumn final : public StatisticsAccumulator::Column {
     ColumnStatistics statistics;
     statistics.count = count_;
     statistics.nonfinite_count = nonfinite_;
+    ComputeElements(elements_, &statistics);
     const std::uint64_t finite = count_ - nonfinite_;
     if (finite == 0) return statistics;
     PairSum sum;
@@ -259,16 +382,7 @@ class FloatColumn final : public StatisticsAccumulator::Column {
       sum.Add(sums_[lane]);
       squares.Add(squares_[lane]);
     }
-    // Divided before the subtraction, in pairs, since the two terms may be near.
-    const long double n = static_cast<long double>(finite);
-    const PairSum mean = Divided(sum, n);
-    PairSum variance = Divided(squares, n);
-    variance.Add(-mean.high * mean.high, -std::fma(mean.high, mean.high, -mean.high * mean.high));
-    variance.Add(-2 * mean.high * mean.low, 0);
-    statistics.mean = Saturated(static_cast<long double>(mean.high) + mean.low);
-    // Rounding can leave a tiny negative variance where all elements are equal.
-    const double v = std::isnan(variance.high) ? variance.high : std::max(variance.high, 0.0);
-    statistics.standard_deviation = Saturated(std::sqrt(static_cast<long double>(v)));
+    SetFloatMoments(finite, sum, squares, &statistics);
     // Without the sign of a zero, which would depend on the order of equals.
     statistics.min = min_ + 0.0;
     statistics.max = max_ + 0.0;
@@ -279,19 +393,6 @@ class FloatColumn final : public StatisticsAccumulator::Column {
   static double ToDouble(double value) { return value; }
   static double ToDouble(float value) { return value; }
   static double ToDouble(Half value) { return HalfToDouble(value.bits); }
-
-  static PairSum Divided(const PairSum& sum, long double n) {
-    const double high = static_cast<double>(sum.high / n);
-    // What `high` missed: (sum - high * n) / n, of which the product is exact in
-    // two parts.
-    const double count = static_cast<double>(n);
-    const double product = high * count;
-    const double product_low = std::fma(high, count, -product);
-    const double low = (((sum.high - product) - product_low) + sum.low) / count;
-    PairSum result;
-    result.Add(high, low);
-    return result;
-  }
 
   void AddValue(double value) {
     const std::size_t lane = count_++ % kLaneCount;
@@ -314,35 +415,36 @@ class FloatColumn final : public StatisticsAccumulator::Column {
   double max_ = -std::numeric_limits<double>::infinity();
   std::array<PairSum, kLaneCount> sums_{};
   std::array<PairSum, kLaneCount> squares_{};
+  std::vector<FloatSums> elements_;
 };
 
 std::unique_ptr<StatisticsAccumulator::Column> MakeColumn(const array::ColumnSpec& spec) {
   using array::DType;
-  const bool is_scalar = spec.shape.empty();
+  if (!spec.is_array()) return std::make_unique<LengthColumn>();
   switch (spec.dtype) {
     case DType::kBool:
     case DType::kUint8:
-      return std::make_unique<ByteColumn<std::uint8_t>>(is_scalar);
+      return std::make_unique<ByteColumn<std::uint8_t>>(spec);
     case DType::kInt8:
-      return std::make_unique<ByteColumn<std::int8_t>>(is_scalar);
+      return std::make_unique<ByteColumn<std::int8_t>>(spec);
     case DType::kInt16:
-      return std::make_unique<IntegerColumn<std::int16_t>>(is_scalar);
+      return std::make_unique<IntegerColumn<std::int16_t>>(spec);
     case DType::kUint16:
-      return std::make_unique<IntegerColumn<std::uint16_t>>(is_scalar);
+      return std::make_unique<IntegerColumn<std::uint16_t>>(spec);
     case DType::kInt32:
-      return std::make_unique<IntegerColumn<std::int32_t>>(is_scalar);
+      return std::make_unique<IntegerColumn<std::int32_t>>(spec);
     case DType::kUint32:
-      return std::make_unique<IntegerColumn<std::uint32_t>>(is_scalar);
+      return std::make_unique<IntegerColumn<std::uint32_t>>(spec);
     case DType::kInt64:
-      return std::make_unique<IntegerColumn<std::int64_t>>(is_scalar);
+      return std::make_unique<IntegerColumn<std::int64_t>>(spec);
     case DType::kUint64:
-      return std::make_unique<IntegerColumn<std::uint64_t>>(is_scalar);
+      return std::make_unique<IntegerColumn<std::uint64_t>>(spec);
     case DType::kFloat16:
-      return std::make_unique<FloatColumn<Half>>();
+      return std::make_unique<FloatColumn<Half>>(spec);
     case DType::kFloat32:
-      return std::make_unique<FloatColumn<float>>();
+      return std::make_unique<FloatColumn<float>>(spec);
     case DType::kFloat64:
-      return std::make_unique<FloatColumn<double>>();
+      return std::make_unique<FloatColumn<double>>(spec);
   }
   DNC_ASSERT(!"a dtype without statistics");
 }
@@ -359,7 +461,19 @@ StatisticsAccumulator& StatisticsAccumulator::operator=(StatisticsAccumulator&&)
 
 void StatisticsAccumulator::Add(const array::SampleBlock& block) {
   DNC_ASSERT(block.columns.size() == columns_.size());
-  for (std::size_t c = 0; c < columns_.size(); ++c) columns_[c]->Add(block.columns[c]);
+  for (std::size_t c = 0; c < columns_.size(); ++c) {
+    if (c >= block.ends.size() || block.ends[c].empty()) {
+      columns_[c]->Add(block.columns[c]);
+      continue;
+    }
+    lengths_.clear();
+    std::uint32_t begin = 0;
+    for (const std::uint32_t end : block.ends[c]) {
+      lengths_.push_back(end - begin);
+      begin = end;
+    }
+    columns_[c]->Add(std::as_bytes(std::span(lengths_)));
+  }
   samples_ += block.sample_count;
 }
 

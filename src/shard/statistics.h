@@ -39,6 +39,7 @@ class StatisticsAccumulator {
 
  private:
   std::uint64_t samples_ = 0;
+  std::vector<std::uint64_t> lengths_;  // Of a block's samples of varying length.
   std::vector<std::unique_ptr<Column>> columns_;
 };
 

@@ -211,5 +211,35 @@ TEST(StatisticsTest, AgreesWithAPlainComputation) {
   EXPECT_DOUBLE_EQ(of_floats.standard_deviation, deviation);
 }
 
+// Rows of a table: every element of the row has moments of its own.
+TEST(StatisticsTest, KnowsEveryElementOfARow) {
+  const std::vector<array::ColumnSpec> columns = {{"f", array::DType::kFloat32, {2}, {}},
+                                                  {"i", array::DType::kInt16, {2}, {}},
+                                                  {"wide", array::DType::kUint8, {2, 1}, {}}};
+  ByteWriter f;
+  for (const float v : {1.f, 10.f, 3.f, std::numeric_limits<float>::quiet_NaN()}) f.Put(v);
+  ByteWriter i;
+  for (const int v : {-2, 5, 2, 5}) i.Put(static_cast<std::int16_t>(v));
+  StatisticsAccumulator statistics(columns);
+  statistics.Add({.sample_count = 2, .columns = {f.bytes(), i.bytes(), Bytes(4)}});
+  const auto result = statistics.Compute();
+  EXPECT_EQ(result[0].element_mean, (std::vector<double>{2, 10}));
+  EXPECT_EQ(result[0].element_standard_deviation, (std::vector<double>{1, 0}));
+  EXPECT_EQ(result[1].element_mean, (std::vector<double>{0, 5}));
+  EXPECT_EQ(result[1].element_standard_deviation, (std::vector<double>{2, 0}));
+  EXPECT_TRUE(result[2].element_mean.empty());
+}
+
+TEST(StatisticsTest, CountsTheLengthsOfTexts) {
+  StatisticsAccumulator statistics({{.name = "t", .kind = array::ColumnKind::kText}});
+  statistics.Add({.sample_count = 3, .columns = {Bytes(9)}, .ends = {{0, 3, 9}}});
+  const auto result = statistics.Compute();
+  EXPECT_EQ(result[0].count, 3u);
+  EXPECT_EQ(result[0].mean, 3);
+  EXPECT_EQ(result[0].min, 0);
+  EXPECT_EQ(result[0].max, 6);
+  EXPECT_TRUE(result[0].class_counts.empty());
+}
+
 }  // namespace
 }  // namespace dnc::shard

@@ -1,8 +1,8 @@
 // One chunk: the elements of one column in one block, filtered and compressed by
-// themselves. Private to this room; keeps zstd out of the other files.
+// themselves. Private to this room; keeps zstd and LZ4 out of the other files.
 //
-// Neither class is thread-safe; each keeps its zstd context and buffers from one
-// chunk to the next.
+// Neither class is thread-safe; each keeps its contexts and buffers from one chunk to
+// the next.
 
 #pragma once
 
@@ -11,9 +11,25 @@
 #include <span>
 
 #include "base/bytes.h"
+#include "shard/chunk_layout.h"
+#include "shard/compression.h"
 #include "shard/shard_format.h"
 
 namespace dnc::shard {
+
+// How a chunk is encoded.
+struct ChunkMethod {
+  Filter filter = Filter::kNone;
+  Codec codec = Codec::kStored;
+  // zstd: no search for repetitions, only an entropy code. Best for residuals of
+  // pictures, which hardly repeat, and far quicker both ways.
+  bool literals_only = false;
+
+  friend bool operator==(const ChunkMethod&, const ChunkMethod&) = default;
+};
+
+// Whether a chunk of that layout can have been made so.
+bool IsPossible(Filter filter, Codec codec, const ChunkLayout& layout);
 
 class ChunkEncoder {
  public:
@@ -24,14 +40,13 @@ class ChunkEncoder {
 
   // Appends the stored form of `raw` to `out`. Where compression does not make it
   // smaller, the elements are stored as they are.
-  // Requires: element_bytes divides raw.size(), which is at most kBlockBytesMax.
-  ChunkEntry Encode(ByteSpan raw, std::size_t element_bytes, Filter filter, Bytes* out);
+  // Requires: whole samples of `layout`; raw.size() is at most kBlockBytesMax;
+  // IsPossible(method.filter, method.codec, layout).
+  ChunkEntry Encode(ByteSpan raw, const ChunkLayout& layout, const ChunkMethod& method, Bytes* out);
 
-  // The same without an attempt to compress: for what is compressed already.
-  ChunkEntry EncodeStored(ByteSpan raw, Bytes* out);
-
-  // The filter that makes `raw` smallest; of equals, the one with the lowest id.
-  Filter ChooseFilter(ByteSpan raw, std::size_t element_bytes);
+  // The method that makes `raw` smallest, of those that `compression` allows; of
+  // equals, the one that is quicker to decode.
+  ChunkMethod ChooseMethod(ByteSpan raw, const ChunkLayout& layout, Compression compression);
 
  private:
   struct Impl;
@@ -45,9 +60,10 @@ class ChunkDecoder {
   ChunkDecoder(const ChunkDecoder&) = delete;
   ChunkDecoder& operator=(const ChunkDecoder&) = delete;
 
-  // Decodes `stored` into all of `raw`, of entry.raw_bytes. Returns false if the checksum is wrong
-  // or the bytes do not give exactly raw.size(). Requires: element_bytes divides raw.size().
-  bool Decode(const ChunkEntry& entry, ByteSpan stored, std::size_t element_bytes,
+  // Decodes `stored` into all of `raw`, of entry.raw_bytes. Returns false if the checksum
+  // is wrong or the bytes do not give exactly raw.size().
+  // Requires: whole samples of `layout`; IsPossible(entry.filter, entry.codec, layout).
+  bool Decode(const ChunkEntry& entry, ByteSpan stored, const ChunkLayout& layout,
               std::span<std::byte> raw);
 
  private:

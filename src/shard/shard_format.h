@@ -23,9 +23,17 @@ inline constexpr std::size_t kChunkEntryBytes = 18;
 inline constexpr std::size_t kNameBytesMax = 1024;
 inline constexpr std::size_t kRankMax = 32;
 
-// Ids 2 to 4 are reserved for bit shuffle, delta and image prediction.
-enum class Filter : std::uint8_t { kNone = 0, kByteShuffle = 1 };
-enum class Codec : std::uint8_t { kStored = 0, kZstd = 1 };
+enum class Filter : std::uint8_t {
+  kNone = 0,
+  kByteShuffle = 1,
+  kBitShuffle = 2,
+  kDelta = 3,             // And byte shuffle.
+  kPrediction = 4,        // Of pictures, plane by plane.
+  kColourPrediction = 5,  // The same, less green.
+};
+inline constexpr std::uint8_t kFilterCount = 6;
+enum class Codec : std::uint8_t { kStored = 0, kZstd = 1, kLz4 = 2, kJpegXl = 3 };
+inline constexpr std::uint8_t kCodecCount = 4;
 
 struct ChunkEntry {
   std::uint32_t stored_bytes = 0;

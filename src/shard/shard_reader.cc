@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "shard/chunk_codec.h"
+#include "shard/chunk_layout.h"
 #include "shard/shard_format.h"
 
 namespace dnc::shard {
@@ -15,6 +16,7 @@ struct ShardReader::Impl {
   const RandomAccessSource* source = nullptr;
   ShardSummary summary;
   std::vector<std::size_t> sample_bytes;  // One a column; 0 where lengths vary.
+  std::vector<ChunkLayout> layouts;       // Likewise.
   std::vector<BlockEntry> blocks;
   std::vector<ChunkEntry> chunks;  // Block by block, column by column.
   std::uint64_t index_offset = 0;
@@ -171,18 +173,17 @@ Result<std::vector<std::size_t>> CheckedSampleBytes(const RandomAccessSource& so
 }
 
 Status CheckChunk(const RandomAccessSource& source, std::uint8_t filter, std::uint8_t codec,
-                  const ChunkEntry& chunk, std::size_t element_bytes) {
-  if (filter > static_cast<std::uint8_t>(Filter::kByteShuffle) ||
-      codec > static_cast<std::uint8_t>(Codec::kZstd)) {
+                  const ChunkEntry& chunk, const ChunkLayout& layout) {
+  if (filter >= kFilterCount || codec >= kCodecCount) {
     return Error{ErrorCode::kUnsupported,
                  source.name() + ": a chunk with filter " + std::to_string(filter) + " and codec " +
                      std::to_string(codec) + ", which this program does not know; update it"};
   }
+  const bool stored = codec == static_cast<std::uint8_t>(Codec::kStored);
   const bool sound =
-      codec == static_cast<std::uint8_t>(Codec::kStored)
-          ? chunk.stored_bytes == chunk.raw_bytes && filter == 0
-          : chunk.stored_bytes < chunk.raw_bytes && (filter == 0 || element_bytes > 1);
-  if (!sound) return Corrupt(source, "a chunk's size does not fit its samples");
+      IsPossible(static_cast<Filter>(filter), static_cast<Codec>(codec), layout) &&
+      (stored ? chunk.stored_bytes == chunk.raw_bytes : chunk.stored_bytes < chunk.raw_bytes);
+  if (!sound) return Corrupt(source, "a chunk's size or filter does not fit its samples");
   return {};
 }
 
@@ -207,7 +208,7 @@ Status ShardReader::ReadChunks(const RandomAccessSource& source, const BlockEntr
     const auto filter = reader->Get<std::uint8_t>();
     const auto codec = reader->Get<std::uint8_t>();
     chunk.checksum = reader->Get<std::uint64_t>();
-    DNC_TRY(CheckChunk(source, filter, codec, chunk, array::DTypeSize(column.dtype)));
+    DNC_TRY(CheckChunk(source, filter, codec, chunk, impl->layouts[c]));
     raw_bytes += chunk.raw_bytes;
     if (!FitsSamples(chunk.raw_bytes, block.samples, column.is_array(), impl->sample_bytes[c])) {
       return Corrupt(source, "a chunk's size does not fit its samples");
@@ -234,6 +235,9 @@ Result<ShardReader> ShardReader::Open(const RandomAccessSource* source, const Sh
   DNC_ASSIGN(impl->sample_bytes,
              CheckedSampleBytes(*source, footer, impl->summary.columns, limits));
 
+  for (const array::ColumnSpec& column : impl->summary.columns) {
+    impl->layouts.push_back(LayoutOf(column));
+  }
   impl->blocks.reserve(footer.block_count);
   impl->chunks.reserve(std::size_t{footer.block_count} * footer.column_count);
   std::uint64_t offset = kHeaderBytes;
@@ -281,20 +285,31 @@ BlockExtent ShardReader::extent(std::uint32_t block_index) const {
   return {begin, end - begin, block.samples};
 }
 
+ChunkSummary ShardReader::chunk(std::uint32_t block_index, std::size_t column) const {
+  DNC_ASSERT(block_index < impl_->blocks.size() && column < impl_->sample_bytes.size());
+  constexpr const char* kFilterNames[kFilterCount] = {"none",  "byte shuffle", "bit shuffle",
+                                                      "delta", "prediction",   "colour prediction"};
+  constexpr const char* kCodecNames[kCodecCount] = {"stored", "zstd", "lz4", "jpeg xl"};
+  const ChunkEntry& chunk = impl_->ChunksOf(block_index)[column];
+  return {chunk.stored_bytes, chunk.raw_bytes, kFilterNames[static_cast<std::size_t>(chunk.filter)],
+          kCodecNames[static_cast<std::size_t>(chunk.codec)]};
+}
+
 struct BlockDecoder::Impl {
   ChunkDecoder chunk_decoder;
   Bytes stored;  // Only grows.
   Bytes raw;     // Likewise; of a column of varying lengths.
 
-  bool DecodeColumn(const array::ColumnSpec& column, const ChunkEntry& chunk, ByteSpan bytes,
-                    std::size_t samples, std::size_t c, array::SampleBlock* out) {
+  bool DecodeColumn(const array::ColumnSpec& column, const ChunkLayout& layout,
+                    const ChunkEntry& chunk, ByteSpan bytes, std::size_t samples, std::size_t c,
+                    array::SampleBlock* out) {
     if (column.is_array()) {
       out->columns[c].resize(chunk.raw_bytes);
-      return chunk_decoder.Decode(chunk, bytes, array::DTypeSize(column.dtype), out->columns[c]);
+      return chunk_decoder.Decode(chunk, bytes, layout, out->columns[c]);
     }
     if (raw.size() < chunk.raw_bytes) raw.resize(chunk.raw_bytes);
     const std::span<std::byte> joined = std::span(raw).first(chunk.raw_bytes);
-    if (!chunk_decoder.Decode(chunk, bytes, 1, joined)) return false;
+    if (!chunk_decoder.Decode(chunk, bytes, layout, joined)) return false;
     std::vector<std::uint32_t>& ends = out->ends[c];
     ends.resize(samples);
     ByteReader reader(joined);
@@ -321,8 +336,8 @@ struct BlockDecoder::Impl {
     out->ends.resize(shard.has_ends ? shard.sample_bytes.size() : 0);
     for (std::size_t c = 0; c < shard.sample_bytes.size(); ++c) {
       const ChunkEntry& chunk = shard.ChunksOf(block_index)[c];
-      if (!DecodeColumn(shard.summary.columns[c], chunk, rest.first(chunk.stored_bytes),
-                        extent.samples, c, out)) {
+      if (!DecodeColumn(shard.summary.columns[c], shard.layouts[c], chunk,
+                        rest.first(chunk.stored_bytes), extent.samples, c, out)) {
         return Corrupt(*shard.source, "block " + std::to_string(block_index) + ", column " +
                                           shard.summary.columns[c].name +
                                           ": its checksum or contents are wrong");

@@ -44,6 +44,14 @@ struct BlockExtent {
   std::uint32_t samples = 0;
 };
 
+// How a column of a block is stored.
+struct ChunkSummary {
+  std::uint64_t stored_bytes = 0;
+  std::uint64_t raw_bytes = 0;
+  const char* filter = "";
+  const char* codec = "";
+};
+
 class ShardReader {
  public:
   // Verifies the footer and index of `source`, in two reads. `source` must not be
@@ -59,6 +67,8 @@ class ShardReader {
   const ShardSummary& summary() const;
   // Requires: block_index < summary().block_count.
   BlockExtent extent(std::uint32_t block_index) const;
+  // Requires: as above; column < summary().columns.size().
+  ChunkSummary chunk(std::uint32_t block_index, std::size_t column) const;
 
  private:
   friend class BlockDecoder;

@@ -189,7 +189,7 @@ TEST(ShardReaderTest, ReadsAForgedShardThatIsSound) {
 
 // Sound checksums do not make an index true.
 TEST(ShardReaderTest, RefusesAnIndexThatContradictsItself) {
-  std::vector<ForgedShard> forged(23);
+  std::vector<ForgedShard> forged(24);
   forged[0].block_offset = kHeaderBytes + 1;
   forged[1].block_entry_samples = 3;
   forged[2].block_entry_samples = 0;
@@ -212,6 +212,9 @@ TEST(ShardReaderTest, RefusesAnIndexThatContradictsItself) {
   forged[19].footer.block_count = UINT32_MAX;
   forged[20].raw_bytes = forged[20].stored_bytes = 9;  // Two samples of four bytes.
   forged[21].column_entry = ForgedShard::Column("x", array::DType::kUint8, {4}, kText);
+  forged[23].filter = 4;  // A prediction, where there are no pictures.
+  forged[23].codec = 1;
+  forged[23].stored_bytes = 7;
   forged[22].column_entry = ForgedShard::Column("x", array::DType::kInt8, {}, kText);
   for (std::size_t i = 0; i < forged.size(); ++i) {
     SCOPED_TRACE(i);
@@ -232,11 +235,11 @@ TEST(ShardReaderTest, RefusesTwoColumnsOfOneName) {
 
 TEST(ShardReaderTest, RefusesIdsThatItDoesNotKnow) {
   ForgedShard filter;
-  filter.filter = 2;
-  EXPECT_THAT(filter.Read(), FailsWith(ErrorCode::kUnsupported, HasSubstr("filter 2")));
+  filter.filter = 6;
+  EXPECT_THAT(filter.Read(), FailsWith(ErrorCode::kUnsupported, HasSubstr("filter 6")));
   ForgedShard codec;
-  codec.codec = 2;
-  EXPECT_THAT(codec.Read(), FailsWith(ErrorCode::kUnsupported, HasSubstr("codec 2")));
+  codec.codec = 4;
+  EXPECT_THAT(codec.Read(), FailsWith(ErrorCode::kUnsupported, HasSubstr("codec 4")));
   ForgedShard dtype;
   dtype.column_entry = ForgedShard::Column("x", static_cast<array::DType>(12), {4});
   EXPECT_THAT(dtype.Read(), FailsWith(ErrorCode::kUnsupported, HasSubstr("dtype 12")));

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "shard/chunk_codec.h"
+#include "shard/chunk_layout.h"
 #include "shard/shard_format.h"
 #include "shard/shard_reader.h"
 
@@ -54,9 +55,10 @@ struct ShardWriter::Impl {
       DNC_ASSERT(column.shape.size() <= kRankMax);
       DNC_ASSERT(column.is_array() ||
                  (column.dtype == array::DType::kUint8 && column.shape.empty()));
+      layouts.push_back(LayoutOf(column));
       sample_bytes.push_back(column.is_array() ? column.sample_bytes() : 0);
     }
-    encoder.emplace(options.zstd_level);
+    encoder.emplace(ZstdLevel());
     for (int i = 0; i < options.threads && options.threads > 1; ++i) {
       workers.emplace_back([this] { Work(); });
     }
@@ -72,7 +74,7 @@ struct ShardWriter::Impl {
   }
 
   void Work() {
-    ChunkEncoder worker_encoder(options.zstd_level);
+    ChunkEncoder worker_encoder(ZstdLevel());
     Bytes raw;
     std::unique_lock lock(mutex);
     for (;;) {
@@ -95,16 +97,28 @@ struct ShardWriter::Impl {
     slot->chunks.clear();
     slot->samples = static_cast<std::uint32_t>(block.sample_count);
     for (std::size_t c = 0; c < columns.size(); ++c) {
-      if (columns[c].is_array()) {
-        slot->chunks.push_back(block_encoder->Encode(
-            block.columns[c], array::DTypeSize(columns[c].dtype), filters[c], &slot->stored));
-        continue;
+      ByteSpan chunk = block.columns[c];
+      if (!columns[c].is_array()) {
+        JoinEnds(block.ends[c], chunk, raw);
+        chunk = *raw;
       }
-      JoinEnds(block.ends[c], block.columns[c], raw);
-      slot->chunks.push_back(columns[c].kind == array::ColumnKind::kImage
-                                 ? block_encoder->EncodeStored(*raw, &slot->stored)
-                                 : block_encoder->Encode(*raw, 1, Filter::kNone, &slot->stored));
+      slot->chunks.push_back(block_encoder->Encode(chunk, layouts[c], methods[c], &slot->stored));
     }
+  }
+
+  int ZstdLevel() const {
+    constexpr int kSmallestLevel = 19;
+    return options.compression == Compression::kSmallest ? kSmallestLevel : options.zstd_level;
+  }
+
+  // Images are compressed already.
+  ChunkMethod ChooseMethod(std::size_t c, const array::SampleBlock& block) {
+    if (columns[c].kind == array::ColumnKind::kImage) return {};
+    if (columns[c].is_array()) {
+      return encoder->ChooseMethod(block.columns[c], layouts[c], options.compression);
+    }
+    JoinEnds(block.ends[c], block.columns[c], &joined);
+    return encoder->ChooseMethod(joined, layouts[c], options.compression);
   }
 
   Status Emit(ByteSpan bytes) {
@@ -158,7 +172,8 @@ struct ShardWriter::Impl {
   const ShardWriterOptions options;
   const Sink sink;
   std::vector<std::size_t> sample_bytes;
-  std::vector<Filter> filters;  // One a column, chosen at the first block.
+  std::vector<ChunkLayout> layouts;
+  std::vector<ChunkMethod> methods;  // One a column, chosen at the first block.
   std::optional<ChunkEncoder> encoder;
   Bytes joined;  // To work in.
 
@@ -214,13 +229,9 @@ Status ShardWriter::Append(const array::SampleBlock& block) {
   if (writer.blocks_appended - writer.blocks.size() == kBlocksInFlight) {
     DNC_TRY(writer.WriteOldest());
   }
-  if (writer.filters.empty()) {
+  if (writer.methods.empty()) {
     for (std::size_t c = 0; c < writer.columns.size(); ++c) {
-      const array::ColumnSpec& column = writer.columns[c];
-      writer.filters.push_back(
-          column.is_array()
-              ? writer.encoder->ChooseFilter(block.columns[c], array::DTypeSize(column.dtype))
-              : Filter::kNone);
+      writer.methods.push_back(writer.ChooseMethod(c, block));
     }
   }
   Impl::Slot& slot = writer.slots[writer.blocks_appended % kBlocksInFlight];

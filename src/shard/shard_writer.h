@@ -1,7 +1,7 @@
-// Writes one shard (docs/formats/shard.md). The same samples, block_samples and
-// zstd_level give the same bytes, whatever `threads` is. Not thread-safe.
+// Writes one shard (docs/formats/shard.md). The same samples and options give the same
+// bytes, whatever `threads` is. Not thread-safe.
 //
-// Each column's filter is chosen by measuring the first block. A few blocks (4) are
+// Each column's filter and codec are chosen by measuring the first block. A few blocks (4) are
 // held back while they are compressed.
 
 #pragma once
@@ -14,13 +14,15 @@
 #include "array/column.h"
 #include "base/bytes.h"
 #include "base/result.h"
+#include "shard/compression.h"
 
 namespace dnc::shard {
 
 struct ShardWriterOptions {
   // Samples in every block but the last one.
   std::uint32_t block_samples = 1;
-  int zstd_level = 9;
+  Compression compression = Compression::kBalanced;
+  int zstd_level = 8;  // kSmallest takes zstd's 19.
   // Threads that compress, beside the caller's; with 1 the caller compresses.
   int threads = 1;
 };

@@ -115,27 +115,65 @@ TEST(ShardWriterTest, LaysOutTheBytesAsTheFormatSays) {
 // XXH3-64 as its authors publish it, for an empty input, pins the hash function.
 TEST(ShardWriterTest, ChecksumsByXxh3) { EXPECT_EQ(Checksum({}), 0x2d06800538d394c2u); }
 
-TEST(ShardWriterTest, ShufflesAColumnOnlyWhereThatMakesItSmaller) {
-  const std::vector<array::ColumnSpec> columns = {{"smooth", array::DType::kInt32, {}, {}},
-                                                  {"periodic", array::DType::kInt32, {}, {}}};
+// The filter and codec of a shard with one column and one block.
+std::pair<std::string, std::string> MethodOf(const array::ColumnSpec& column, const Bytes& elements,
+                                             Compression compression) {
   array::SampleBlock block;
-  block.sample_count = 4096;
-  ByteWriter smooth;
-  ByteWriter periodic;
+  block.sample_count = elements.size() / column.sample_bytes();
+  block.columns = {elements};
+  const auto samples = static_cast<std::uint32_t>(block.sample_count);
+  const Bytes shard =
+      WriteShard({column}, {block}, {.block_samples = samples, .compression = compression});
+  const MemorySource source(shard);
+  const auto blocks = ReadAll(source);
+  EXPECT_THAT(blocks, Succeeds());
+  EXPECT_EQ((*blocks)[0].columns[0], elements);
+  const auto reader = ShardReader::Open(&source);
+  EXPECT_THAT(reader, Succeeds());
+  EXPECT_EQ(reader->chunk(0, 0).raw_bytes, elements.size());
+  return {reader->chunk(0, 0).filter, reader->chunk(0, 0).codec};
+}
+
+TEST(ShardWriterTest, ChoosesWhatMakesAColumnSmallest) {
+  ByteWriter rising;
+  ByteWriter repeated;
+  ByteWriter flags;
   Prng prng(3);
   std::vector<std::int32_t> words(7);
   for (std::int32_t& word : words) word = static_cast<std::int32_t>(prng.Next());
   for (int i = 0; i < 4096; ++i) {
-    smooth.Put(static_cast<std::int32_t>(i * 1000 + static_cast<int>(prng.Below(100))));
-    periodic.Put(words[prng.Below(words.size())]);
+    rising.Put(static_cast<std::int32_t>(i * 1000 + static_cast<int>(prng.Below(100))));
+    repeated.Put(words[prng.Below(words.size())]);
+    flags.Put(static_cast<std::int32_t>(prng.Below(2) * 0x10001));
   }
-  block.columns = {smooth.bytes(), periodic.bytes()};
-  const Bytes shard = WriteShard(columns, {block}, {.block_samples = 4096});
-  // The block's entry is the last of the index, two chunks of 18 bytes; the filter
-  // follows the two sizes.
-  const std::size_t entries = shard.size() - kFooterBytes - 2 * kChunkEntryBytes;
-  EXPECT_EQ(shard[entries + 8], static_cast<std::byte>(Filter::kByteShuffle));
-  EXPECT_EQ(shard[entries + kChunkEntryBytes + 8], static_cast<std::byte>(Filter::kNone));
+  const array::ColumnSpec column = {"x", array::DType::kInt32, {}, {}};
+  using Method = std::pair<std::string, std::string>;
+  EXPECT_EQ(MethodOf(column, rising.bytes(), Compression::kBalanced), Method("delta", "zstd"));
+  EXPECT_EQ(MethodOf(column, repeated.bytes(), Compression::kBalanced), Method("none", "zstd"));
+  EXPECT_EQ(MethodOf(column, flags.bytes(), Compression::kBalanced), Method("bit shuffle", "zstd"));
+  EXPECT_EQ(MethodOf(column, rising.bytes(), Compression::kFast), Method("byte shuffle", "lz4"));
+  EXPECT_EQ(MethodOf(column, rising.bytes(), Compression::kNone), Method("none", "stored"));
+}
+
+// Smooth pictures with a little noise.
+TEST(ShardWriterTest, PredictsPictures) {
+  Prng prng(9);
+  Bytes pictures;
+  for (int i = 0; i < 9; ++i) {
+    for (int y = 0; y < 64; ++y) {
+      for (int x = 0; x < 64; ++x) {
+        const int shade = 2 * x + y + static_cast<int>(prng.Below(9));
+        for (int c = 0; c < 3; ++c) {
+          pictures.push_back(static_cast<std::byte>(shade + static_cast<int>(prng.Below(4))));
+        }
+      }
+    }
+  }
+  using Method = std::pair<std::string, std::string>;
+  const array::ColumnSpec column = {"x", array::DType::kUint8, {64, 64, 3}, {}};
+  EXPECT_EQ(MethodOf(column, pictures, Compression::kBalanced),
+            Method("colour prediction", "zstd"));
+  EXPECT_EQ(MethodOf(column, pictures, Compression::kSmallest), Method("none", "jpeg xl"));
 }
 
 TEST(ShardWriterTest, StoresWhatDoesNotCompress) {

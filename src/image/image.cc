@@ -2,6 +2,7 @@
 
 #include <png.h>
 #include <turbojpeg.h>
+#include <webp/decode.h>
 
 #include <algorithm>
 #include <csetjmp>
@@ -9,6 +10,8 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "image/features.h"
+#include "image/jpeg_frame.h"
 
 namespace dnc::image {
 namespace {
@@ -17,39 +20,23 @@ constexpr std::uint64_t kLargeBytes = 32 << 20;
 
 std::uint64_t PixelCount(ImageSize size) { return std::uint64_t{size.width} * size.height; }
 
+std::string SizeText(ImageSize size) {
+  return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
+
 Status CheckSize(ImageSize size, std::uint64_t pixels_max) {
   if (PixelCount(size) <= pixels_max) return {};
-  return Error{ErrorCode::kTooLarge, "the image is " + std::to_string(size.width) + "x" +
-                                         std::to_string(size.height) + " pixels; at most " +
+  return Error{ErrorCode::kTooLarge, "the image is " + SizeText(size) + " pixels; at most " +
                                          std::to_string(pixels_max) + " pixels are decoded"};
+}
+
+Error UnknownKind(ByteSpan bytes) {
+  return {ErrorCode::kUnsupported,
+          bytes.empty() ? "the file is empty" : "neither JPEG nor PNG nor WebP"};
 }
 
 Error CorruptJpeg(const std::string& reason) {
   return {ErrorCode::kCorrupt, "corrupt JPEG: " + reason};
-}
-
-// Whether libjpeg must hold all coefficients of the image at once: a progressive
-// one, or one whose components come in scans of their own. Walks the markers up to
-// the first scan; libjpeg itself reports whatever is malformed.
-bool IsBuffered(ByteSpan bytes) {
-  const auto at = [&](std::size_t i) { return std::to_integer<unsigned>(bytes[i]); };
-  unsigned component_count = 0;
-  std::size_t i = 2;
-  while (i + 4 <= bytes.size()) {
-    if (at(i) != 0xff || at(i + 1) == 0xff) {  // Fill bytes.
-      ++i;
-      continue;
-    }
-    const unsigned marker = at(i + 1);
-    const std::size_t length = at(i + 2) << 8 | at(i + 3);
-    if (marker == 0xc2 || marker == 0xca) return true;
-    if ((marker == 0xc0 || marker == 0xc1 || marker == 0xc9) && i + 9 < bytes.size()) {
-      component_count = at(i + 9);
-    }
-    if (marker == 0xda) return i + 4 < bytes.size() && at(i + 4) < component_count;
-    i += 2 + length;
-  }
-  return false;
 }
 
 // The smallest power of two by which the decoder may divide without falling below
@@ -73,6 +60,22 @@ void InvertedCmykToRgb(ByteSpan cmyk, std::span<std::byte> rgb) {
       rgb[3 * i + c] =
           static_cast<std::byte>((std::to_integer<unsigned>(cmyk[4 * i + c]) * key + 127) / 255);
     }
+  }
+}
+
+Status CheckWebp(VP8StatusCode code) {
+  switch (code) {
+    case VP8_STATUS_OK:
+      return {};
+    case VP8_STATUS_OUT_OF_MEMORY:
+      return Error{ErrorCode::kResourceExhausted, "no memory to decode a WebP"};
+    case VP8_STATUS_UNSUPPORTED_FEATURE:
+      return Error{ErrorCode::kUnsupported, "a WebP with features that libwebp does not know"};
+    case VP8_STATUS_NOT_ENOUGH_DATA:
+    case VP8_STATUS_SUSPENDED:
+      return Error{ErrorCode::kCorrupt, "corrupt WebP: it ends early; the file is truncated"};
+    default:
+      return Error{ErrorCode::kCorrupt, "corrupt WebP: its bitstream is damaged"};
   }
 }
 
@@ -160,6 +163,9 @@ struct ImageDecoder::Impl {
 
   Status DecodeJpeg(ByteSpan bytes, ImageSize wanted);
   Status DecodePng(ByteSpan bytes);
+  Status DecodeWebp(ByteSpan bytes);
+  Status DecodeKind(ByteSpan bytes, ImageSize wanted);
+  Status Shape(const PixelForm& form, std::span<std::byte> out);
   // Locks if decoding takes a large amount of memory.
   std::unique_lock<std::mutex> LockIfLarge(std::uint64_t bytes) {
     return bytes > kLargeBytes ? std::unique_lock(*large_images) : std::unique_lock<std::mutex>();
@@ -168,7 +174,9 @@ struct ImageDecoder::Impl {
 
   std::mutex* large_images;
   tjhandle jpeg = nullptr;
-  Bytes pixels;  // The decoded image, RGB.
+  Bytes pixels;   // The decoded image, RGB.
+  Bytes resized;  // Where more follows than a resize.
+  Bytes cropped;
   ImageSize size;
   std::unique_lock<std::mutex> lock;
 };
@@ -197,7 +205,7 @@ Status ImageDecoder::Impl::DecodeJpeg(ByteSpan bytes, ImageSize wanted) {
   }
   if (width < 1 || height < 1) return CorruptJpeg("it holds no image");
   size = {static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height)};
-  const bool is_buffered = IsBuffered(bytes);
+  const bool is_buffered = FindJpegFrame(bytes).is_buffered;
   DNC_TRY(CheckSize(size, is_buffered ? kDecodedPixelsMax : kImagePixelsMax));
   const std::uint64_t buffered_bytes = is_buffered ? PixelCount(size) * 6 : 0;
   const tjscalingfactor scale = ChooseScale(size, wanted);
@@ -238,11 +246,142 @@ Status ImageDecoder::Impl::DecodePng(ByteSpan bytes) {
   return {};
 }
 
+Status ImageDecoder::Impl::DecodeWebp(ByteSpan bytes) {
+  const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  WebPDecoderConfig config;
+  if (WebPInitDecoderConfig(&config) == 0) {
+    return Error{ErrorCode::kInternal, "libwebp is of another version than its header"};
+  }
+  DNC_TRY(CheckWebp(WebPGetFeatures(data, bytes.size(), &config.input)));
+  if (config.input.has_animation != 0) {
+    return Error{ErrorCode::kUnsupported, "an animated WebP; expected a single picture"};
+  }
+  size = {static_cast<std::uint32_t>(config.input.width),
+          static_cast<std::uint32_t>(config.input.height)};
+  DNC_TRY(CheckSize(size, kDecodedPixelsMax));
+  lock = LockIfLarge(PixelCount(size) * 7);  // Lossless pixels are held as ARGB too.
+  pixels.resize(PixelCount(size) * 3);
+  config.output.colorspace = MODE_RGB;
+  config.output.is_external_memory = 1;
+  config.output.u.RGBA.rgba = reinterpret_cast<std::uint8_t*>(pixels.data());
+  config.output.u.RGBA.stride = static_cast<int>(size.width) * 3;
+  config.output.u.RGBA.size = pixels.size();
+  const VP8StatusCode code = WebPDecode(data, bytes.size(), &config);
+  WebPFreeDecBuffer(&config.output);
+  return CheckWebp(code);
+}
+
+Status ImageDecoder::Impl::DecodeKind(ByteSpan bytes, ImageSize wanted) {
+  Status status;
+  switch (RecogniseImage(bytes)) {
+    case ImageKind::kJpeg:
+      status = DecodeJpeg(bytes, wanted);
+      if (!status.ok()) DropJpegDecoder();
+      return status;
+    case ImageKind::kPng:
+      return DecodePng(bytes);
+    case ImageKind::kWebp:
+      return DecodeWebp(bytes);
+    case ImageKind::kUnknown:
+      break;
+  }
+  return UnknownKind(bytes);
+}
+
+// Each step writes to `out` if it is the last.
+Status ImageDecoder::Impl::Shape(const PixelForm& form, std::span<std::byte> out) {
+  ByteSpan from = pixels;
+  ImageSize at = size;
+  if (form.resize) {
+    const bool is_last = !form.crop && !form.grayscale;
+    if (!is_last) resized.resize(PixelCount(*form.resize) * 3);
+    const std::span<std::byte> to = is_last ? out : std::span(resized);
+    Resize(from, at, 3, to, *form.resize);
+    from = to;
+    at = *form.resize;
+  }
+  if (form.crop) {
+    if (form.crop->width > at.width || form.crop->height > at.height) {
+      return Error{ErrorCode::kInvalidArgument, "the image is " + SizeText(at) +
+                                                    " pixels; it cannot be cropped to " +
+                                                    SizeText(*form.crop) + "; resize it too"};
+    }
+    if (form.grayscale) cropped.resize(PixelCount(*form.crop) * 3);
+    const std::span<std::byte> to = form.grayscale ? std::span(cropped) : out;
+    CentreCrop(from, at, 3, to, *form.crop);
+    from = to;
+  }
+  if (form.grayscale) Grayscale(from, out);
+  return {};
+}
+
 ImageKind RecogniseImage(ByteSpan start) {
   const std::string_view text = AsText(start);
   if (text.starts_with("\xff\xd8\xff")) return ImageKind::kJpeg;
   if (text.starts_with("\x89PNG\r\n\x1a\n")) return ImageKind::kPng;
+  if (text.starts_with("RIFF") && text.size() >= 12 && text.substr(8, 4) == "WEBP") {
+    return ImageKind::kWebp;
+  }
   return ImageKind::kUnknown;
+}
+
+const char* ImageKindName(ImageKind kind) {
+  constexpr const char* kNames[] = {"unknown", "JPEG", "PNG", "WebP"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+Result<ImageInfo> ReadImageInfo(ByteSpan start) {
+  ImageInfo info{.kind = RecogniseImage(start)};
+  switch (info.kind) {
+    case ImageKind::kJpeg:
+      info.size = FindJpegFrame(start).size;
+      break;
+    case ImageKind::kPng: {
+      constexpr std::size_t kHeaderAt = 8 + 8;  // Behind the signature, a length and "IHDR".
+      if (start.size() < kHeaderAt + 8) break;
+      std::uint32_t sides[2];
+      std::memcpy(sides, start.data() + kHeaderAt, sizeof sides);
+      info.size = {__builtin_bswap32(sides[0]), __builtin_bswap32(sides[1])};
+      break;
+    }
+    case ImageKind::kWebp: {
+      WebPBitstreamFeatures features;
+      if (WebPGetFeatures(reinterpret_cast<const std::uint8_t*>(start.data()), start.size(),
+                          &features) == VP8_STATUS_OK) {
+        info.size = {static_cast<std::uint32_t>(features.width),
+                     static_cast<std::uint32_t>(features.height)};
+      }
+      break;
+    }
+    case ImageKind::kUnknown:
+      return UnknownKind(start);
+  }
+  if (info.size.width == 0 || info.size.height == 0) {
+    return Error{ErrorCode::kCorrupt, std::string("corrupt ") + ImageKindName(info.kind) +
+                                          ": its size is not in the first " +
+                                          std::to_string(start.size()) + " bytes"};
+  }
+  return info;
+}
+
+Status CheckPixelForm(const PixelForm& form) {
+  const auto wrong = [](const std::string& what) {
+    return Error{ErrorCode::kInvalidArgument, what};
+  };
+  if (!form.has_size()) {
+    return wrong("decoded images need one size for all: give one to resize or to crop them to");
+  }
+  for (const std::optional<ImageSize>& size : {form.resize, form.crop}) {
+    if (!size) continue;
+    if (PixelCount(*size) == 0) return wrong("no image can be " + SizeText(*size) + " pixels");
+    DNC_TRY(CheckSize(*size, kDecodedPixelsMax));
+  }
+  if (form.resize && form.crop &&
+      (form.crop->width > form.resize->width || form.crop->height > form.resize->height)) {
+    return wrong("images resized to " + SizeText(*form.resize) + " cannot be cropped to " +
+                 SizeText(*form.crop));
+  }
+  return {};
 }
 
 ImageDecoder::ImageDecoder(std::mutex* large_images)
@@ -250,24 +389,15 @@ ImageDecoder::ImageDecoder(std::mutex* large_images)
 ImageDecoder::~ImageDecoder() = default;
 ImageDecoder::ImageDecoder(ImageDecoder&&) noexcept = default;
 
-Status ImageDecoder::Decode(ByteSpan bytes, ImageSize size, std::span<std::byte> out) {
-  DNC_ASSERT(out.size() == PixelCount(size) * 3);
-  Status status;
-  switch (RecogniseImage(bytes)) {
-    case ImageKind::kJpeg:
-      status = impl_->DecodeJpeg(bytes, size);
-      if (!status.ok()) impl_->DropJpegDecoder();
-      break;
-    case ImageKind::kPng:
-      status = impl_->DecodePng(bytes);
-      break;
-    case ImageKind::kUnknown:
-      status = Error{ErrorCode::kUnsupported,
-                     bytes.empty() ? "the file is empty" : "neither JPEG nor PNG"};
-      break;
+Status ImageDecoder::Decode(ByteSpan bytes, const PixelForm& form, std::span<std::byte> out) {
+  DNC_ASSERT(form.has_size() && out.size() == form.bytes());
+  // A crop alone is cut from all the pixels that the file has.
+  constexpr ImageSize kFull{UINT32_MAX, UINT32_MAX};
+  Status status = impl_->DecodeKind(bytes, form.resize.value_or(kFull));
+  if (status.ok()) status = impl_->Shape(form, out);
+  for (Bytes* buffer : {&impl_->pixels, &impl_->resized, &impl_->cropped}) {
+    if (buffer->capacity() > kLargeBytes) *buffer = {};
   }
-  if (status.ok()) status = ResizeRgb(impl_->pixels, impl_->size, out, size);
-  if (impl_->pixels.capacity() > kLargeBytes) impl_->pixels = {};
   impl_->lock = {};
   return status;
 }

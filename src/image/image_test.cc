@@ -189,7 +189,7 @@ TEST(ImageTest, RefusesAProgressiveJpegThatWouldBeHeldWhole) {
 
 TEST(ImageTest, RefusesOtherKindsAndEmptyFiles) {
   EXPECT_THAT(Decode("GIF89a", {8, 8}),
-              FailsWith(ErrorCode::kUnsupported, HasSubstr("neither JPEG nor PNG")));
+              FailsWith(ErrorCode::kUnsupported, HasSubstr("neither JPEG nor PNG nor WebP")));
   EXPECT_THAT(Decode("", {8, 8}), FailsWith(ErrorCode::kUnsupported, HasSubstr("empty")));
 }
 
@@ -206,6 +206,114 @@ TEST(ImageTest, DecodesAGoodImageAfterABadOne) {
     EXPECT_THAT(decoder.Decode(AsBytes(jpeg), size, out), Succeeds());
     EXPECT_NEAR(pixels[0], 254, 3);
   }
+}
+
+TEST(ImageTest, DecodesWebpExactlyAndClosely) {
+  const ImageSize size{16, 12};
+  ExpectNear(Decode(Webp(size, Gradient, 100), size), Gradient, size, 0);
+  ExpectNear(Decode(Webp(size, Plain(kRed), 90), {8, 8}), Plain({254, 0, 0}), {8, 8}, 3);
+}
+
+TEST(ImageTest, RefusesAWebpCutAnywhereAndSurvivesAnyChangedByte) {
+  const ImageSize size{24, 24};
+  for (const int quality : {90, 100}) {
+    const std::string webp = Webp(size, Gradient, quality);
+    for (std::size_t bytes = 0; bytes < webp.size(); ++bytes) {
+      SCOPED_TRACE(bytes);
+      EXPECT_THAT(Decode(webp.substr(0, bytes), size),
+                  FailsWith(AnyOf(ErrorCode::kCorrupt, ErrorCode::kUnsupported)));
+      std::string damaged = webp;
+      damaged[bytes] = static_cast<char>(damaged[bytes] ^ 0x10);
+      static_cast<void>(Decode(damaged, {8, 8}));
+    }
+    EXPECT_THAT(Decode(webp.substr(0, webp.size() / 2), size),
+                FailsWith(ErrorCode::kCorrupt, HasSubstr("corrupt WebP: ")));
+  }
+}
+
+TEST(ImageTest, RefusesAnAnimatedWebp) {
+  // A VP8X header with the animation flag, and an ANIM chunk.
+  const std::string vp8x = std::string("VP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0", 18);
+  const std::string anim = std::string("ANIM\x06\0\0\0\0\0\0\0\0\0", 14);
+  const std::string body = "WEBP" + vp8x + anim;
+  const std::string file = "RIFF" + std::string(1, static_cast<char>(body.size())) +
+                           std::string(3, '\0') + body + std::string(32, '\0');
+  EXPECT_THAT(Decode(file, {8, 8}), FailsWith(AnyOf(ErrorCode::kUnsupported, ErrorCode::kCorrupt)));
+}
+
+TEST(ImageTest, ReadsKindAndSizeFromTheStartAlone) {
+  const ImageSize size{40, 30};
+  const auto expect = [&](const std::string& file, ImageKind kind, std::size_t start) {
+    const auto info = ReadImageInfo(AsBytes(file).subspan(0, start));
+    ASSERT_THAT(info, Succeeds());
+    EXPECT_EQ(info->kind, kind);
+    EXPECT_EQ(info->size, size);
+  };
+  const std::string jpeg = Jpeg(size, Gradient);
+  expect(jpeg, ImageKind::kJpeg, jpeg.size() / 2);
+  expect(EncodeJpeg(Paint(size, Gradient), size, TJPF_RGB, TJSAMP_420, TJFLAG_PROGRESSIVE),
+         ImageKind::kJpeg, jpeg.size() / 2);
+  expect(Png(size, Gradient), ImageKind::kPng, 24);
+  expect(Webp(size, Gradient, 80), ImageKind::kWebp, 32);
+  expect(Webp(size, Gradient, 100), ImageKind::kWebp, 32);
+}
+
+TEST(ImageTest, SaysWhyThereIsNoSize) {
+  EXPECT_THAT(ReadImageInfo(AsBytes(Png({8, 8}, Gradient)).subspan(0, 20)),
+              FailsWith(ErrorCode::kCorrupt, HasSubstr("not in the first 20 bytes")));
+  EXPECT_THAT(ReadImageInfo(AsBytes(Jpeg({8, 8}, Gradient)).subspan(0, 20)),
+              FailsWith(ErrorCode::kCorrupt, HasSubstr("corrupt JPEG")));
+  EXPECT_THAT(ReadImageInfo(AsBytes("GIF89a")), FailsWith(ErrorCode::kUnsupported));
+}
+
+Result<std::vector<std::uint8_t>> DecodeForm(const std::string& file, const PixelForm& form) {
+  std::mutex large_images;
+  ImageDecoder decoder(&large_images);
+  std::vector<std::uint8_t> pixels(form.bytes());
+  DNC_TRY(decoder.Decode(AsBytes(file), form, std::as_writable_bytes(std::span(pixels))));
+  return pixels;
+}
+
+TEST(ImageTest, ResizesThenCropsThenTurnsGrey) {
+  // Thirds of red, green and blue.
+  const auto thirds = [](std::uint32_t x, std::uint32_t) {
+    return Rgb{static_cast<std::uint8_t>(x < 8 ? 255 : 0),
+               static_cast<std::uint8_t>(x >= 8 && x < 16 ? 255 : 0),
+               static_cast<std::uint8_t>(x >= 16 ? 255 : 0)};
+  };
+  const std::string png = Png({24, 6}, thirds);
+  const auto all_are = [](const Result<std::vector<std::uint8_t>>& pixels, Rgb rgb) {
+    for (std::size_t i = 0; i < pixels->size(); ++i) {
+      if ((*pixels)[i] != rgb[i % 3]) return false;
+    }
+    return true;
+  };
+  EXPECT_TRUE(all_are(DecodeForm(png, {.crop = ImageSize{8, 6}}), {0, 255, 0}));
+  EXPECT_TRUE(
+      all_are(DecodeForm(png, {.resize = ImageSize{12, 6}, .crop = ImageSize{4, 2}}), {0, 255, 0}));
+  EXPECT_TRUE(all_are(
+      DecodeForm(png, {.resize = ImageSize{12, 6}, .crop = ImageSize{4, 2}, .grayscale = true}),
+      {150, 150, 150}));
+  EXPECT_TRUE(
+      all_are(DecodeForm(png, {.crop = ImageSize{8, 1}, .grayscale = true}), {150, 150, 150}));
+  const auto grey = DecodeForm(png, {.resize = ImageSize{3, 1}, .grayscale = true});
+  ASSERT_THAT(grey, Succeeds());
+  EXPECT_THAT(*grey, ::testing::ElementsAre(76, 150, 29));
+}
+
+TEST(ImageTest, RefusesFormsThatNoImageCanHave) {
+  const std::string png = Png({24, 6}, Plain(kRed));
+  EXPECT_THAT(DecodeForm(png, {.crop = ImageSize{8, 7}}),
+              FailsWith(ErrorCode::kInvalidArgument,
+                        AllOf(HasSubstr("24x6"), HasSubstr("cropped to 8x7"))));
+  EXPECT_THAT(CheckPixelForm({}), FailsWith(ErrorCode::kInvalidArgument, HasSubstr("one size")));
+  EXPECT_THAT(CheckPixelForm({.resize = ImageSize{0, 4}}),
+              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("0x4")));
+  EXPECT_THAT(CheckPixelForm({.resize = ImageSize{4, 4}, .crop = ImageSize{5, 4}}),
+              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("cropped to 5x4")));
+  EXPECT_THAT(CheckPixelForm({.crop = ImageSize{100'000, 100'000}}),
+              FailsWith(ErrorCode::kTooLarge));
+  EXPECT_THAT(CheckPixelForm({.crop = ImageSize{8, 8}, .grayscale = true}), Succeeds());
 }
 
 }  // namespace

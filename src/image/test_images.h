@@ -4,6 +4,7 @@
 
 #include <png.h>
 #include <turbojpeg.h>
+#include <webp/encode.h>
 
 #include <array>
 #include <cstdint>
@@ -72,6 +73,22 @@ inline std::string EncodePng(const void* pixels, ImageSize size, std::uint32_t f
 
 inline std::string Png(ImageSize size, const Painter& painter) {
   return EncodePng(Paint(size, painter).data(), size, PNG_FORMAT_RGB);
+}
+
+// A quality of 100 is lossless.
+inline std::string Webp(ImageSize size, const Painter& painter, int quality) {
+  const std::vector<std::uint8_t> pixels = Paint(size, painter);
+  const int width = static_cast<int>(size.width);
+  const int height = static_cast<int>(size.height);
+  std::uint8_t* out = nullptr;
+  const std::size_t bytes =
+      quality == 100 ? WebPEncodeLosslessRGB(pixels.data(), width, height, 3 * width, &out)
+                     : WebPEncodeRGB(pixels.data(), width, height, 3 * width,
+                                     static_cast<float>(quality), &out);
+  DNC_ASSERT(bytes > 0);
+  std::string webp(reinterpret_cast<const char*>(out), bytes);
+  WebPFree(out);
+  return webp;
 }
 
 }  // namespace dnc::image

@@ -136,7 +136,7 @@ TEST_F(ImageFolderTest, LeavesOutAndListsBadImagesWhereAsked) {
     std::map<std::string, std::string> skipped;
     for (const SkippedInput& input : (*source)->skipped()) skipped[input.name] = input.reason;
     ASSERT_EQ(skipped.size(), 2u);
-    EXPECT_EQ(skipped[Path("bee", 3)], "neither JPEG nor PNG");
+    EXPECT_EQ(skipped[Path("bee", 3)], "neither JPEG nor PNG nor WebP");
     EXPECT_THAT(skipped[Path("cat", 0)], HasSubstr("corrupt PNG"));
     const std::vector<int> grey = GreyOf(*all);
     EXPECT_EQ(std::count(grey.begin(), grey.end(), 23), 0);

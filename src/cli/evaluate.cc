@@ -4,11 +4,12 @@
 
 #include "base/human.h"
 #include "cli/command.h"
-#include "cli/dataset.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/progress.h"
+#include "cli/store_options.h"
 #include "cli/values.h"
+#include "divide/dataset.h"
 #include "model/h5.h"
 #include "trainer/process_trainer.h"
 #include "training/local_training.h"
@@ -21,7 +22,7 @@ struct EvaluateOptions {
   std::string data;
   std::string split = "test";
   std::string memory = "64MiB";
-  StoreArguments store;
+  store::StoreOptions store;
   std::uint32_t batch_size = 64;
   int threads = 0;
   bool json = false;
@@ -33,7 +34,7 @@ Status Evaluate(const EvaluateOptions& options) {
     return Error{ErrorCode::kInvalidArgument,
                  options.model + " has no training_config; evaluation needs its loss"};
   }
-  DNC_ASSIGN(const Dataset dataset, OpenDataset(options.data, options.store));
+  DNC_ASSIGN(const divide::Dataset dataset, divide::OpenDataset(options.data, options.store));
   training::LocalTrainingOptions training_options;
   training_options.batch_size = options.batch_size;
   training_options.threads = options.threads > 0 ? options.threads : AvailableCores();

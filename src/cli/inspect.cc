@@ -4,15 +4,16 @@
 
 #include "base/human.h"
 #include "cli/command.h"
-#include "cli/dataset.h"
 #include "cli/json_output.h"
+#include "cli/store_options.h"
+#include "divide/dataset.h"
 
 namespace dnc::cli {
 namespace {
 
 struct InspectOptions {
   std::string location;
-  StoreArguments store;
+  store::StoreOptions store;
   bool json = false;
 };
 
@@ -133,7 +134,7 @@ void PrintText(const shard::Manifest& manifest) {
 }
 
 Status Inspect(const InspectOptions& options) {
-  DNC_ASSIGN(const Dataset dataset, OpenDataset(options.location, options.store));
+  DNC_ASSIGN(const divide::Dataset dataset, divide::OpenDataset(options.location, options.store));
   if (options.json) {
     PrintManifestJson(dataset.manifest);
   } else {

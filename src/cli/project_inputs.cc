@@ -16,7 +16,7 @@ Error NoSplit(const ProjectInputs& inputs, const std::string& split) {
 
 }  // namespace
 
-Result<ProjectInputs> LoadProjectInputs(const std::string& path, const StoreArguments& store) {
+Result<ProjectInputs> LoadProjectInputs(const std::string& path, const store::StoreOptions& store) {
   ProjectInputs inputs;
   DNC_ASSIGN(inputs.file, proto::LoadProjectFile(path));
   DNC_ASSIGN(const std::string json,
@@ -27,7 +27,7 @@ Result<ProjectInputs> LoadProjectInputs(const std::string& path, const StoreArgu
                  inputs.file.model_path +
                      " has no \"compile\" section; training needs an optimizer and a loss"};
   }
-  DNC_ASSIGN(inputs.dataset, OpenDataset(inputs.file.data_path, store));
+  DNC_ASSIGN(inputs.dataset, divide::OpenDataset(inputs.file.data_path, store));
   const proto::FitSettings& fit = inputs.file.fit;
   const shard::Manifest& manifest = inputs.dataset.manifest;
   if (manifest.FindSplit(fit.train_split) == nullptr) return NoSplit(inputs, fit.train_split);

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "cli/dataset.h"
+#include "divide/dataset.h"
 #include "model/model.h"
 #include "proto/project_file.h"
 
@@ -15,13 +15,14 @@ namespace dnc::cli {
 struct ProjectInputs {
   proto::ProjectFile file;
   model::Model model;
-  Dataset dataset;
+  divide::Dataset dataset;
   // The project's validation split, or empty if there is to be no validation.
   std::string validation_split;
 };
 
 // Errors: those of the files; kInvalidArgument, a model without a compile section, a
 // split that the manifest lacks.
-Result<ProjectInputs> LoadProjectInputs(const std::string& path, const StoreArguments& store = {});
+Result<ProjectInputs> LoadProjectInputs(const std::string& path,
+                                        const store::StoreOptions& store = {});
 
 }  // namespace dnc::cli

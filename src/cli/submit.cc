@@ -10,13 +10,14 @@
 #include "cli/json_output.h"
 #include "cli/progress.h"
 #include "cli/project_inputs.h"
+#include "cli/store_options.h"
 
 namespace dnc::cli {
 namespace {
 
 struct SubmitOptions {
   std::string project;
-  StoreArguments store;
+  store::StoreOptions store;
   double give_up_after = 60;
   bool json = false;
 };

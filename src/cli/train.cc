@@ -11,6 +11,7 @@
 #include "cli/json_output.h"
 #include "cli/progress.h"
 #include "cli/project_inputs.h"
+#include "cli/store_options.h"
 #include "cli/values.h"
 #include "model/h5.h"
 #include "trainer/process_trainer.h"
@@ -21,7 +22,7 @@ namespace {
 
 struct TrainCommandOptions {
   std::string project;
-  StoreArguments store;
+  store::StoreOptions store;
   std::string out;
   std::string memory = "64MiB";
   double checkpoint_seconds = 30;

@@ -6,22 +6,23 @@
 
 #include "base/human.h"
 #include "cli/command.h"
-#include "cli/dataset.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/progress.h"
+#include "cli/store_options.h"
+#include "divide/dataset.h"
 
 namespace dnc::cli {
 namespace {
 
 struct VerifyCommandOptions {
   std::string location;
-  StoreArguments store;
+  store::StoreOptions store;
   bool json = false;
 };
 
 Status VerifyDataset(const VerifyCommandOptions& options) {
-  DNC_ASSIGN(const Dataset dataset, OpenDataset(options.location, options.store));
+  DNC_ASSIGN(const divide::Dataset dataset, divide::OpenDataset(options.location, options.store));
   Progress progress(options.json);
   DNC_ASSIGN(const divide::VerifyProgress done,
              divide::Verify(dataset.manifest, *dataset.store, {},

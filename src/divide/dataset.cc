@@ -1,6 +1,7 @@
 #include "divide/dataset.h"
 
 #include <filesystem>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,7 @@ namespace dnc::divide {
 namespace {
 
 constexpr std::string_view kManifestEnding = ".json";
+constexpr std::string_view kFileScheme = "file://";
 
 struct Found {
   shard::Manifest manifest;
@@ -27,11 +29,12 @@ Result<Found> FindManifest(const std::string& location, store::StoreOptions opti
   const ManifestPlace place = PlaceOfManifest(location);
   const std::uint64_t bytes_max = shard::ManifestLimits().bytes_max;
   std::error_code error;
-  if (!IsUrl(location) && !std::filesystem::exists(place.store, error)) return NotThere(location);
+  if (!IsRemote(location) && !std::filesystem::exists(place.store, error))
+    return NotThere(location);
   Found found;
   DNC_ASSIGN(found.store, store::OpenStore(place.store, options));
   const std::string name = place.store + "/" + place.key;
-  if (!IsUrl(location) && PathExists(name)) {  // A file may have a name that is no key.
+  if (!IsRemote(location) && PathExists(name)) {  // A file may have a name that is no key.
     DNC_ASSIGN(const std::string text, ReadFile(name, bytes_max));
     DNC_ASSIGN(found.manifest, shard::ParseManifest(text, name));
     return found;
@@ -46,15 +49,52 @@ Result<Found> FindManifest(const std::string& location, store::StoreOptions opti
   return found;
 }
 
+// A mirror that cannot be opened is reported, and done without.
+Result<std::unique_ptr<store::ObjectStore>> JoinMirrors(const std::string& location,
+                                                        const shard::Manifest& manifest,
+                                                        std::unique_ptr<store::ObjectStore> first,
+                                                        store::StoreOptions options) {
+  options.create = false;
+  options.mirrors.clear();
+  std::vector<std::unique_ptr<store::ObjectStore>> stores;
+  stores.push_back(std::move(first));
+  const auto add = [&](Result<std::unique_ptr<store::ObjectStore>> store) {
+    if (store.ok()) {
+      stores.push_back(std::move(store).value());
+    } else if (options.report) {
+      options.report(store.error().WithContext("a mirror of " + location));
+    }
+  };
+  for (const std::string& mirror : manifest.mirrors) {
+    if (IsRemote(mirror)) {
+      add(store::OpenStore(mirror, options));
+    } else if (IsRemote(location)) {
+      add(Error{ErrorCode::kInvalidArgument,
+                mirror + " is a path, which a manifest from elsewhere may not name"});
+    } else {
+      const std::string path = PlaceOfManifest(mirror).store;
+      const std::filesystem::path folder(PlaceOfManifest(location).store);
+      add(store::OpenStore((folder / path).lexically_normal().string(), options));
+    }
+  }
+  std::map<std::string, std::vector<std::string>> links;
+  for (const shard::ShardInfo& shard : manifest.shards) {
+    if (!shard.urls.empty()) links[shard.cid] = shard.urls;
+  }
+  if (!links.empty()) add(store::MakeLinkStore(links, options));
+  if (stores.size() == 1) return std::move(stores[0]);
+  return store::MakeMirrors(std::move(stores), options.report);
+}
+
 }  // namespace
 
-bool IsUrl(std::string_view location) {
-  return location.find("://") != std::string_view::npos && !location.starts_with("file://");
+bool IsRemote(const std::string& location) {
+  return store::IsUrl(location) && !location.starts_with(kFileScheme);
 }
 
 ManifestPlace PlaceOfManifest(const std::string& location) {
   const std::size_t slash = location.rfind('/');
-  if (IsUrl(location)) {
+  if (IsRemote(location)) {
     const std::size_t authority = location.find("://") + 3;
     std::string base = location;
     if (location.ends_with(kManifestEnding) && slash != std::string::npos && slash >= authority) {
@@ -63,7 +103,8 @@ ManifestPlace PlaceOfManifest(const std::string& location) {
     while (base.size() > authority && base.ends_with('/')) base.pop_back();
     return {base, kManifestKey};
   }
-  const std::string path = location.starts_with("file://") ? location.substr(7) : location;
+  const std::string path =
+      location.starts_with(kFileScheme) ? location.substr(kFileScheme.size()) : location;
   std::error_code error;
   if (std::filesystem::is_regular_file(path, error)) {
     const std::filesystem::path file(path);
@@ -77,7 +118,8 @@ Result<Dataset> OpenDataset(const std::string& location, const store::StoreOptio
   DNC_ASSIGN(Found found, FindManifest(location, options));
   Dataset dataset;
   dataset.manifest = std::move(found.manifest);
-  dataset.store = std::move(found.store);
+  DNC_ASSIGN(dataset.store,
+             JoinMirrors(location, dataset.manifest, std::move(found.store), options));
   return dataset;
 }
 

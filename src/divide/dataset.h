@@ -7,7 +7,6 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
 #include "shard/manifest.h"
@@ -18,7 +17,9 @@ namespace dnc::divide {
 
 struct Dataset {
   shard::Manifest manifest;
-  // Holds the shards: where the manifest lies, joined with the manifest's mirrors.
+  // Holds the shards: where the manifest lies, joined with the manifest's mirrors and
+  // direct links. Mirrors that are paths are taken from the manifest's folder, and only
+  // by a manifest that is on this machine itself.
   std::unique_ptr<store::ObjectStore> store;
 };
 
@@ -28,8 +29,8 @@ struct ManifestPlace {
   std::string key;    // "manifest.json", unless the location names another *.json.
 };
 
-// Whether `location` is a URL, not a path on this machine.
-bool IsUrl(std::string_view location);
+// Whether `location` is a URL and not a place on this machine.
+bool IsRemote(const std::string& location);
 
 // Splits a location, without looking whether anything is there, but for paths: a
 // folder may be called anything.

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "array/samples.h"
 #include "base/prng.h"
 #include "source/sample_source.h"
 #include "store/object_store.h"
@@ -23,12 +24,18 @@ class SourceForTest final : public source::SampleSource {
     std::uint64_t samples = 0;
     bool count_known = true;
     std::uint64_t fail_after = UINT64_MAX;  // Samples before Read() fails.
+    ErrorCode failure = ErrorCode::kCorrupt;
+    std::uint64_t seed = 0;  // Of the samples.
+    bool texts = false;      // A column of texts of 0 to 200 bytes besides.
   };
 
   explicit SourceForTest(const Options& options) : options_(options) {
     columns_ = {{"x", array::DType::kUint8, {52}, {}},
                 {"number", array::DType::kInt64, {}, {}},
                 {"y", array::DType::kInt32, {}, {"a", "b", "c"}}};
+    if (options.texts) {
+      columns_.push_back({"text", array::DType::kUint8, {}, {}, array::ColumnKind::kText, {}});
+    }
   }
 
   const std::vector<array::ColumnSpec>& columns() const override { return columns_; }
@@ -39,19 +46,24 @@ class SourceForTest final : public source::SampleSource {
   const std::vector<source::SkippedInput>& skipped() const override { return skipped_; }
 
   Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) override {
-    block->columns.assign(3, {});
-    block->sample_count = 0;
+    array::ClearSamples(columns_, block);
     if (next_ >= options_.fail_after) {
-      return Error{ErrorCode::kCorrupt, "x.npy: fault on purpose"};
+      return Error{options_.failure, "x.npy: fault on purpose"};
     }
     while (block->sample_count < sample_count_max && next_ < options_.samples) {
-      Prng prng(next_);
+      Prng prng(DeriveSeed(options_.seed, next_));
       std::byte x[52];
       for (std::byte& byte : x) byte = static_cast<std::byte>(prng.Next());
       Put(x, sizeof x, &block->columns[0]);
       Put(&next_, 8, &block->columns[1]);
       const auto label = static_cast<std::int32_t>(next_ % 10);
       Put(&label, 4, &block->columns[2]);
+      if (options_.texts) {
+        for (std::uint64_t left = prng.Below(200); left > 0; --left) {
+          block->columns[3].push_back(static_cast<std::byte>('a' + prng.Below(26)));
+        }
+        block->ends[3].push_back(static_cast<std::uint32_t>(block->columns[3].size()));
+      }
       ++next_;
       ++block->sample_count;
     }
@@ -71,10 +83,12 @@ class SourceForTest final : public source::SampleSource {
 };
 
 // Passes everything on, but for one operation that changes the store: creating an
-// object, a write, or a commit, counted together.
+// object, a write, or a commit, counted together. One that dies fails in everything
+// after that too, as for a process that is killed there.
 class FaultyStore final : public store::ObjectStore {
  public:
-  FaultyStore(store::ObjectStore* inner, int fail_index) : inner_(inner), fail_index_(fail_index) {}
+  FaultyStore(store::ObjectStore* inner, int fail_index, bool dies = false)
+      : inner_(inner), fail_index_(fail_index), dies_(dies) {}
 
   Result<std::unique_ptr<store::ObjectWriter>> Create() override {
     DNC_TRY(Step());
@@ -86,7 +100,10 @@ class FaultyStore final : public store::ObjectStore {
               std::span<std::byte> out) const override {
     return inner_->Read(key, offset, out);
   }
-  Status Delete(const std::string& key) override { return inner_->Delete(key); }
+  Status Delete(const std::string& key) override {
+    if (dies_) DNC_TRY(Step());
+    return inner_->Delete(key);
+  }
   Result<std::vector<std::string>> List() const override { return inner_->List(); }
   std::string Describe() const override { return inner_->Describe(); }
 
@@ -103,8 +120,9 @@ class FaultyStore final : public store::ObjectStore {
     }
     Status Commit(const std::string& key) override {
       // The worst moment: the object is there, and the error comes all the same.
+      const bool was_dead = store_->dies_ && store_->fired_;
       const Status step = store_->Step();
-      DNC_TRY(inner_->Commit(key));
+      if (!was_dead) DNC_TRY(inner_->Commit(key));
       return step;
     }
 
@@ -114,13 +132,15 @@ class FaultyStore final : public store::ObjectStore {
   };
 
   Status Step() {
-    if (step_index_++ != fail_index_) return {};
+    const bool dead = dies_ && fired_;
+    if (step_index_++ != fail_index_ && !dead) return {};
     fired_ = true;
     return Error{ErrorCode::kResourceExhausted, "no space on purpose"};
   }
 
   store::ObjectStore* inner_;
   int fail_index_;
+  bool dies_;
   int step_index_ = 0;
   bool fired_ = false;
 };

@@ -53,6 +53,23 @@ TEST(DatasetTest, OpensAManifestOfAnotherNameBesideTheShards) {
   EXPECT_THAT(Verify(dataset->manifest, *dataset->store), test::Succeeds());
 }
 
+TEST(DatasetTest, FindsShardsOnTheMirrorsOfTheManifest) {
+  const test::TemporaryFolder folder;
+  shard::Manifest manifest = DivideInto(folder / "shards");
+  ASSERT_THAT(MakeDirectories(folder / "elsewhere/deep"), test::Succeeds());
+  manifest.mirrors = {"../../missing", "../../shards"};
+  ASSERT_THAT(WriteFileAtomically(folder / "elsewhere/deep/manifest.json",
+                                  AsBytes(shard::FormatManifest(manifest))),
+              test::Succeeds());
+  std::vector<std::string> reports;
+  store::StoreOptions options;
+  options.report = [&](const Error& error) { reports.push_back(error.message); };
+  const auto dataset = OpenDataset(folder / "elsewhere/deep", options);
+  ASSERT_THAT(dataset, test::Succeeds());
+  EXPECT_THAT(Verify(dataset->manifest, *dataset->store), test::Succeeds());
+  EXPECT_THAT(reports, ::testing::Contains(HasSubstr("missing")));
+}
+
 TEST(DatasetTest, SaysWhatIsMissingAndCreatesNothing) {
   const test::TemporaryFolder folder;
   EXPECT_THAT(OpenDataset(folder / "none"),

@@ -1,11 +1,16 @@
 // Divides a dataset: samples of a source become shards in an object store, and a
 // manifest that names them with exact statistics.
 //
-// Memory is bounded by a few blocks, whatever the size of the source. Nothing is
-// half-written: the manifest is stored last and atomically, and a run that fails
-// or is cancelled deletes the shards that it added. Shards that were there before
-// are never deleted by such a run, even where the run made the same ones again
-// (a shard's key is its content).
+// Memory is bounded by a few blocks, whatever the size of the source, and the store is
+// the only place that is written to. Nothing is half-written: the manifest is stored
+// last and atomically, and a run that fails deletes the shards that it added. Shards
+// that were there before are never deleted by such a run, even where the run made the
+// same ones again (a shard's key is its content).
+//
+// A run that is killed, stopped by the user, or loses its network leaves a journal
+// beside its finished shards (divide/journal.h): the same run reads the source again,
+// passes over what is finished, and gives the same bytes as a run that was never
+// interrupted. It is known again by its options and by a digest of the samples.
 
 #pragma once
 
@@ -45,6 +50,15 @@ struct DivideOptions {
   int zstd_level = 9;
   int threads = 2;         // Reading and compressing overlap if above 1.
   bool overwrite = false;  // Replace the dataset that the store holds.
+  // Read every shard back from the store, and compare it.
+  bool read_back = false;
+  std::string manifest_key = kManifestKey;
+  std::string journal_name = "dividing";  // Its own for each run that writes to a store.
+  std::string command;                    // For people who find the journal: what is done.
+  // Where the source is a part of a larger one: the window of splits that it begins with.
+  std::uint64_t first_split_window = 0;
+  // What was done to the samples that the source gives, for Manifest::steps.
+  std::vector<shard::FeatureStep> steps;
   // Further entries for Manifest::parameters, such as the source's name.
   std::map<std::string, std::string> parameters;
 };
@@ -54,6 +68,8 @@ struct DivideProgress {
   std::optional<std::uint64_t> samples_total;  // Where the source knows it.
   std::uint64_t bytes_in = 0;                  // Raw bytes of those samples.
   std::uint64_t bytes_out = 0;                 // Bytes of shards so far.
+  source::SourceBytes source;                  // How far the source's own bytes are read.
+  std::uint64_t shards_kept = 0;               // Of an earlier run that this one goes on from.
 };
 
 struct DivideReport {
@@ -67,11 +83,12 @@ struct DivideReport {
 // Called on the caller's thread, about once a block; false cancels.
 using DivideCallback = std::function<bool(const DivideProgress&)>;
 
-// Errors: kAlreadyExists, the store holds a manifest and overwrite is off;
-// kInvalidArgument, wrong options, a source without samples, or a split that
-// would be empty; kCancelled; kResourceExhausted, the disk is full; those of
-// `source` and `store`; kTooLarge, a batch above kShardBytesMax. After an error the store holds
-// what it held before.
+// Errors: kAlreadyExists, overwrite is off and the store holds a manifest, or what
+// another run did not finish; kInvalidArgument, wrong options, a source without
+// samples, or a split that would be empty; kCancelled; kResourceExhausted, the disk is
+// full; kTooLarge, a batch above kShardBytesMax; those of `source` and `store`. After an error the
+// store holds what it held before; but after kCancelled and kUnavailable, and in a run that went on
+// from a journal, finished shards are kept for the next one.
 Result<DivideReport> Divide(source::SampleSource* source, store::ObjectStore* store,
                             const DivideOptions& options, const DivideCallback& progress = {});
 

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <set>
 
+#include "array/samples.h"
 #include "divide/dataset_for_test.h"
 #include "divide/verify.h"
 #include "shard/shard_reader.h"
@@ -129,6 +130,87 @@ TEST(DivideTest, RefusesBatchesOfASourceThatIsTooShortOrDoesNotKnowItsLength) {
         test::FailsWith(ErrorCode::kInvalidArgument,
                         HasSubstr(count_known ? "3 samples cannot make 4" : "does not say")));
   }
+}
+
+// Texts of the lengths given, one after the other.
+class LengthsSource final : public source::SampleSource {
+ public:
+  explicit LengthsSource(std::vector<std::size_t> lengths) : lengths_(std::move(lengths)) {}
+  const std::vector<array::ColumnSpec>& columns() const override { return columns_; }
+  std::optional<std::uint64_t> sample_count() const override { return lengths_.size(); }
+  std::string Describe() const override { return "texts"; }
+  const std::vector<source::SkippedInput>& skipped() const override { return skipped_; }
+  Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) override {
+    array::ClearSamples(columns_, block);
+    while (block->sample_count < sample_count_max && next_ < lengths_.size()) {
+      Prng prng(next_);
+      for (std::size_t i = 0; i < lengths_[next_]; ++i) {
+        block->columns[0].push_back(static_cast<std::byte>(prng.Next()));
+      }
+      block->ends[0].push_back(static_cast<std::uint32_t>(block->columns[0].size()));
+      ++next_;
+      ++block->sample_count;
+    }
+    read_max_ = std::max(read_max_, block->columns[0].size());
+    return {};
+  }
+  std::size_t read_max() const { return read_max_; }
+
+ private:
+  const std::vector<std::size_t> lengths_;
+  const std::vector<array::ColumnSpec> columns_ = {
+      {"bytes", array::DType::kUint8, {}, {}, array::ColumnKind::kBytes, {}}};
+  const std::vector<source::SkippedInput> skipped_;
+  std::size_t next_ = 0;
+  std::size_t read_max_ = 0;
+};
+
+TEST(DivideTest, BoundsBlocksWhateverTheLengthsOfSamples) {
+  const std::size_t large = 3 << 20;
+  std::vector<std::vector<std::size_t>> cases = {
+      std::vector<std::size_t>(5000, 100),
+      std::vector<std::size_t>(300, 0),
+      {large, 5, 5, 5, large, 5},
+  };
+  std::vector<std::size_t> growing(4000, 10);
+  for (std::size_t i = 0; i < 40; ++i) growing.push_back(200'000);
+  cases.push_back(growing);
+  std::vector<std::size_t> shrinking(20, 300'000);
+  shrinking.resize(20'000, 7);
+  cases.push_back(shrinking);
+  std::vector<std::size_t> mixed;
+  for (std::size_t i = 0; i < 3000; ++i) mixed.push_back(i % 100 == 0 ? 50'000 : i % 50);
+  cases.push_back(mixed);
+  for (const std::vector<std::size_t>& lengths : cases) {
+    SCOPED_TRACE(std::to_string(lengths.front()) + " to " + std::to_string(lengths.back()));
+    const auto store = store::MakeMemoryStore();
+    LengthsSource source(lengths);
+    DivideOptions options;
+    options.zstd_level = 1;
+    const auto report = Divide(&source, store.get(), options);
+    ASSERT_THAT(report, test::Succeeds());
+    EXPECT_LE(source.read_max(), 64u * 200'000);
+    const std::uint64_t largest = *std::max_element(lengths.begin(), lengths.end());
+    std::uint64_t samples = 0;
+    for (const shard::ShardInfo& shard : report->manifest.shards) {
+      EXPECT_LE(shard.block_bytes_max, (4u << 20) + largest + 8);
+      samples += shard.samples;
+    }
+    EXPECT_EQ(samples, lengths.size());
+    EXPECT_EQ(report->manifest.splits[0].statistics[0].count, lengths.size());
+    EXPECT_EQ(report->manifest.splits[0].statistics[0].max, static_cast<double>(largest));
+    EXPECT_THAT(Verify(report->manifest, *store), test::Succeeds());
+    // No more blocks than needed, but for those that a change of lengths ends early.
+    EXPECT_LT(report->manifest.shards.size(), 12u);
+  }
+}
+
+TEST(DivideTest, RefusesASampleThatNoBlockCanHold) {
+  const auto store = store::MakeMemoryStore();
+  LengthsSource source({10, (64u << 20) + 1});
+  EXPECT_THAT(Divide(&source, store.get(), {}),
+              test::FailsWith(ErrorCode::kTooLarge, HasSubstr("--raw")));
+  EXPECT_THAT(Keys(*store), IsEmpty());
 }
 
 TEST(DivideTest, DescribesWhatItDid) {
@@ -271,7 +353,7 @@ TEST(DivideTest, LeavesShardsThatWereThereBeforeWhenItFails) {
   EXPECT_EQ(Keys(*store), before);
 }
 
-TEST(DivideTest, CancelsAtAnyMomentAndLeavesNothing) {
+TEST(DivideTest, KeepsNothingWhenItIsCancelledBeforeAShardIsFinished) {
   int calls_allowed = 0;
   for (;; ++calls_allowed) {
     ASSERT_LT(calls_allowed, 1000);
@@ -285,9 +367,13 @@ TEST(DivideTest, CancelsAtAnyMomentAndLeavesNothing) {
       break;
     }
     EXPECT_THAT(report, test::FailsWith(ErrorCode::kCancelled));
-    EXPECT_THAT(Keys(*store), IsEmpty());
+    if (Keys(*store).size() > 0) {
+      EXPECT_THAT(report, test::FailsWith(ErrorCode::kCancelled, HasSubstr("to go on")));
+      break;
+    }
+    EXPECT_THAT(report, test::FailsWith(ErrorCode::kCancelled, HasSubstr("nothing")));
   }
-  EXPECT_GT(calls_allowed, 10);
+  EXPECT_GT(calls_allowed, 5);
 }
 
 TEST(DivideTest, ReportsProgressThatEndsAtTheTotals) {

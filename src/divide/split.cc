@@ -71,12 +71,21 @@ Result<std::vector<SplitFraction>> ParseSplits(const std::string& text) {
   return splits;
 }
 
-SplitAssigner::SplitAssigner(const std::vector<SplitFraction>& splits, std::uint64_t seed)
-    : assigned_(splits.size(), 0), bounds_(splits.size(), 0), seed_(seed), order_(0, 0) {
+SplitAssigner::SplitAssigner(const std::vector<SplitFraction>& splits, std::uint64_t seed,
+                             std::uint64_t first_window)
+    : bounds_(splits.size(), 0),
+      seed_(seed),
+      window_index_(first_window),
+      samples_(first_window * kSplitWindow),
+      order_(0, 0) {
   DNC_ASSERT(!splits.empty());
   double sum = 0;
   for (const SplitFraction& split : splits) cumulative_.push_back(sum += split.fraction);
   cumulative_.back() = 1;
+  for (const double fraction : cumulative_) {
+    assigned_.push_back(
+        static_cast<std::uint64_t>(std::llround(fraction * static_cast<double>(samples_))));
+  }
 }
 
 void SplitAssigner::BeginWindow(std::uint64_t samples) {
@@ -98,6 +107,38 @@ std::uint32_t SplitAssigner::Split(std::uint64_t index) const {
   const std::uint64_t rank = order_(index);
   const auto split = std::upper_bound(bounds_.begin(), bounds_.end(), rank);
   return static_cast<std::uint32_t>(split - bounds_.begin());
+}
+
+SplitRouter::SplitRouter(const Options& options)
+    : options_(options), assigner_(options.splits, options.seed, options.first_window) {}
+
+std::uint64_t SplitRouter::WindowSamples(std::uint64_t left_in_block) const {
+  if (options_.blocks_are_windows) return left_in_block;
+  if (!options_.samples_total) return kSplitWindow;
+  const std::uint64_t before = window_index_ * kSplitWindow;
+  if (before >= *options_.samples_total) return kSplitWindow;
+  return std::min(kSplitWindow, *options_.samples_total - before);
+}
+
+Status SplitRouter::Route(std::uint64_t sample_count, const Add& add) {
+  if (options_.splits.size() == 1) return add(0, 0, sample_count);
+  std::uint64_t begin = 0;  // Of the run of samples that go to `split`.
+  std::uint32_t split = 0;
+  for (std::uint64_t i = 0; i < sample_count; ++i) {
+    if (window_left_ == 0) {
+      window_samples_ = window_left_ = WindowSamples(sample_count - i);
+      assigner_.BeginWindow(window_samples_);
+      ++window_index_;
+    }
+    const std::uint32_t next = assigner_.Split(window_samples_ - window_left_);
+    --window_left_;
+    if (next != split) {
+      if (begin < i) DNC_TRY(add(split, begin, i));
+      begin = i;
+      split = next;
+    }
+  }
+  return add(split, begin, sample_count);
 }
 
 }  // namespace dnc::divide

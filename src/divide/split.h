@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,8 +34,11 @@ Result<std::vector<SplitFraction>> ParseSplits(const std::string& text);
 
 class SplitAssigner {
  public:
+  // `first_window` is above 0 where only the samples from window first_window on are
+  // assigned, as if those before them had been.
   // Requires: CheckSplits(splits) succeeds.
-  SplitAssigner(const std::vector<SplitFraction>& splits, std::uint64_t seed);
+  SplitAssigner(const std::vector<SplitFraction>& splits, std::uint64_t seed,
+                std::uint64_t first_window = 0);
 
   // Begins the next window, of `samples` samples; all but the last have
   // kSplitWindow. After n samples the splits up to and including s hold
@@ -51,6 +56,38 @@ class SplitAssigner {
   std::uint64_t window_index_ = 0;
   std::uint64_t samples_ = 0;  // Up to the end of the window.
   Permutation order_;
+};
+
+// Routes the samples of blocks that stream by to their splits.
+class SplitRouter {
+ public:
+  struct Options {
+    std::vector<SplitFraction> splits;
+    std::uint64_t seed = 0;
+    std::uint64_t first_window = 0;  // As for SplitAssigner.
+    // Where it is known how many samples there will be, the last window is cut exactly.
+    std::optional<std::uint64_t> samples_total;
+    // Every block is one window.
+    bool blocks_are_windows = false;
+  };
+  // The samples [begin, end) of a block belong to `split`, an index.
+  using Add = std::function<Status(std::uint32_t split, std::uint64_t begin, std::uint64_t end)>;
+
+  // Requires: as SplitAssigner.
+  explicit SplitRouter(const Options& options);
+
+  // Calls `add` for every run of samples of one split in the next `sample_count` ones.
+  // Errors: those of `add`.
+  Status Route(std::uint64_t sample_count, const Add& add);
+
+ private:
+  std::uint64_t WindowSamples(std::uint64_t left_in_block) const;
+
+  const Options options_;
+  SplitAssigner assigner_;
+  std::uint64_t window_index_ = 0;
+  std::uint64_t window_left_ = 0;
+  std::uint64_t window_samples_ = 0;
 };
 
 }  // namespace dnc::divide

@@ -1,61 +1,86 @@
 #include "divide/split_writer.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "array/samples.h"
 #include "base/assert.h"
 #include "base/human.h"
 #include "divide/divide.h"
 
 namespace dnc::divide {
+namespace {
 
-StoredObjects::~StoredObjects() {
-  // The run has failed already; a deletion that fails too has nobody to tell.
-  for (const std::string& key : created_) static_cast<void>(store_->Delete(key).ok());
+// A block is at most this part of a shard.
+constexpr std::uint64_t kShardBlocksMin = 8;
+constexpr std::uint64_t kBlockBytes = 1u << 20;
+// Where samples have a size each, a shard's blocks have the number of samples that its
+// first block needed. When that number makes blocks this much larger than they should
+// be, or many that are this much smaller, the shard is closed and the next one counts
+// anew.
+constexpr std::uint64_t kLargeBlock = 4;
+constexpr std::uint64_t kSmallBlock = 8;
+constexpr int kSmallBlocksMax = 8;
+constexpr std::uint64_t kVaryingBlockSamplesMax = 1u << 16;
+
+std::uint64_t BlockBytes(std::uint64_t shard_bytes) {
+  return std::clamp<std::uint64_t>(shard_bytes / kShardBlocksMin, 1, kBlockBytes);
 }
 
-Status StoredObjects::Commit(store::ObjectWriter* writer, const std::string& key) {
-  const Result<std::uint64_t> before = store_->Size(key);
-  if (!before.ok() && before.error().code != ErrorCode::kNotFound) return before.error();
-  // Noted first: a commit may fail after the object became visible.
-  if (!before.ok()) created_.push_back(key);
-  return writer->Commit(key);
+}  // namespace
+
+std::uint32_t FixedBlockSamples(const std::vector<array::ColumnSpec>& columns,
+                                std::uint64_t shard_bytes) {
+  const std::uint64_t sample_bytes = std::max<std::uint64_t>(array::SampleBytes(columns), 1);
+  const std::uint64_t fitting = shard_bytes / kShardBlocksMin / sample_bytes;
+  return static_cast<std::uint32_t>(
+      std::clamp<std::uint64_t>(fitting, 1, shard::BlockSamples(columns)));
 }
 
 SplitWriter::SplitWriter(const std::vector<array::ColumnSpec>& columns,
                          const SplitWriterOptions& options, StoredObjects* objects)
-    : columns_(columns), options_(options), objects_(objects), statistics_(columns) {
-  DNC_ASSERT(options.shard.block_samples > 0);
-  pending_.columns.resize(columns_.size());
+    : columns_(columns),
+      options_(options),
+      objects_(objects),
+      fixed_(array::AllArrays(columns)),
+      block_bytes_(BlockBytes(options.shard_bytes)),
+      statistics_(columns),
+      digest_(columns) {
+  array::ClearSamples(columns_, &pending_);
+  if (!fixed_) return;
+  fixed_block_samples_ = FixedBlockSamples(columns, options.shard_bytes);
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    column_bytes_.push_back(columns_[c].sample_bytes());
-    pending_.columns[c].reserve(options.shard.block_samples * column_bytes_[c]);
+    pending_.columns[c].reserve(fixed_block_samples_ * columns_[c].sample_bytes());
   }
+}
+
+void SplitWriter::AddFinished(FinishedShard shard, bool present) {
+  DNC_ASSERT(samples_ == 0);
+  finished_.push_back({std::move(shard), present});
+}
+
+const SplitWriter::Finished* SplitWriter::Passing() const {
+  if (open_ != nullptr || pending_.sample_count > 0 || shards_.size() >= finished_.size()) {
+    return nullptr;
+  }
+  const Finished& next = finished_[shards_.size()];
+  return next.present ? &next : nullptr;
 }
 
 Status SplitWriter::Add(const array::SampleBlock& block, std::uint64_t begin, std::uint64_t end) {
   DNC_ASSERT(begin <= end && end <= block.sample_count);
-  const std::uint32_t block_samples = options_.shard.block_samples;
+  if (begin == end) return {};
+  if (ended_) return SourceChanged();
   samples_ += end - begin;
   while (begin < end) {
-    const std::uint64_t count =
-        std::min({end - begin, block_samples - pending_.sample_count, ShardSamplesLeft()});
-    if (count == block_samples && count == block.sample_count) {
-      DNC_TRY(WriteBlock(block));
+    if (Passing() != nullptr) {
+      DNC_TRY(Pass(block, &begin, end));
+    } else if (fixed_) {
+      DNC_TRY(AddFixed(block, &begin, end));
     } else {
-      for (std::size_t c = 0; c < columns_.size(); ++c) {
-        const auto from =
-            block.columns[c].begin() + static_cast<std::ptrdiff_t>(begin * column_bytes_[c]);
-        pending_.columns[c].insert(pending_.columns[c].end(), from,
-                                   from + static_cast<std::ptrdiff_t>(count * column_bytes_[c]));
-      }
-      pending_.sample_count += count;
+      DNC_TRY(AddVarying(block, &begin, end));
     }
-    begin += count;
-    const bool full = ShardSamplesLeft() == 0;
-    if (pending_.sample_count == block_samples || (full && pending_.sample_count > 0)) {
-      DNC_TRY(WritePending());
-    }
-    if (full) DNC_TRY(Close());
+    DNC_TRY(CloseIfCounted());
   }
   return {};
 }
@@ -70,16 +95,91 @@ std::uint64_t SplitWriter::ShardSamplesLeft() const {
   return end - written_samples_ - pending_.sample_count;
 }
 
+Status SplitWriter::CloseIfCounted() {
+  if (Passing() != nullptr || ShardSamplesLeft() > 0) return {};
+  if (pending_.sample_count > 0) DNC_TRY(WritePending());
+  return open_ != nullptr ? Close() : Status();
+}
+
+Status SplitWriter::Pass(const array::SampleBlock& block, std::uint64_t* begin, std::uint64_t end) {
+  const FinishedShard& shard = Passing()->shard;
+  const std::uint64_t count = std::min(end - *begin, shard.info.samples - passed_);
+  if (count == block.sample_count) {
+    statistics_.Add(block);
+    digest_.Add(block);
+  } else {
+    array::ClearSamples(columns_, &slice_);
+    array::AppendSamples(columns_, block, *begin, *begin + count, &slice_);
+    statistics_.Add(slice_);
+    digest_.Add(slice_);
+  }
+  *begin += count;
+  passed_ += count;
+  if (passed_ < shard.info.samples) return {};
+  passed_ = 0;
+  if (digest_.Finish() != shard.raw_digest) return SourceChanged();
+  closed_bytes_ += shard.info.bytes;
+  written_samples_ += shard.info.samples;
+  ended_ = shard.last;
+  shards_.push_back(shard.info);
+  if (ended_ && *begin < end) return SourceChanged();
+  return {};
+}
+
+Status SplitWriter::AddFixed(const array::SampleBlock& block, std::uint64_t* begin,
+                             std::uint64_t end) {
+  const std::uint64_t count =
+      std::min({end - *begin, fixed_block_samples_ - pending_.sample_count, ShardSamplesLeft()});
+  if (count == fixed_block_samples_ && count == block.sample_count) {
+    *begin += count;
+    if (open_ == nullptr) DNC_TRY(OpenNext(fixed_block_samples_));
+    return WriteBlock(block);
+  }
+  array::AppendSamples(columns_, block, *begin, *begin + count, &pending_);
+  *begin += count;
+  return pending_.sample_count == fixed_block_samples_ ? WritePending() : Status();
+}
+
+Status SplitWriter::AddVarying(const array::SampleBlock& block, std::uint64_t* begin,
+                               std::uint64_t end) {
+  // As long as no shard closes, so that Passing() stays as it is.
+  const std::size_t shards = shards_.size();
+  while (*begin < end && shards_.size() == shards && ShardSamplesLeft() > 0) {
+    const std::uint64_t bytes = array::StoredSampleBytes(columns_, block, *begin);
+    if (bytes > shard::kBlockBytesMax) return TooLarge(bytes);
+    if (pending_.sample_count > 0 && options_.shard_count == 0 &&
+        pending_bytes_ + bytes > kLargeBlock * block_bytes_) {
+      const bool closes = open_ != nullptr;
+      DNC_TRY(WritePending());
+      if (closes && open_ != nullptr) DNC_TRY(Close());
+      continue;
+    }
+    array::AppendSamples(columns_, block, *begin, *begin + 1, &pending_);
+    pending_bytes_ += bytes;
+    ++*begin;
+    const bool full = open_ != nullptr ? pending_.sample_count == open_->block_samples
+                                       : pending_bytes_ >= block_bytes_ ||
+                                             pending_.sample_count == kVaryingBlockSamplesMax;
+    if (full) DNC_TRY(WritePending());
+  }
+  return {};
+}
+
 Status SplitWriter::WritePending() {
+  if (open_ == nullptr) {
+    DNC_TRY(OpenNext(fixed_ ? fixed_block_samples_
+                            : static_cast<std::uint32_t>(pending_.sample_count)));
+  }
   DNC_TRY(WriteBlock(pending_));
-  pending_.sample_count = 0;
-  for (Bytes& column : pending_.columns) column.clear();
+  array::ClearSamples(columns_, &pending_);
+  pending_bytes_ = 0;
   return {};
 }
 
 Status SplitWriter::WriteBlock(const array::SampleBlock& block) {
-  if (open_ == nullptr) DNC_TRY(OpenNext());
   statistics_.Add(block);
+  digest_.Add(block);
+  const std::uint64_t bytes = array::StoredBlockBytes(columns_, block);
   DNC_TRY(open_->writer->Append(block));
   ++open_->blocks;
   written_samples_ += block.sample_count;
@@ -90,7 +190,11 @@ Status SplitWriter::WriteBlock(const array::SampleBlock& block) {
                                            "; divide it into more batches than " +
                                            FormatCount(options_.shard_count)};
   }
-  if (std::max(open_->writer->bytes_written(), ExpectedBytes()) >= options_.shard_bytes) {
+  open_->small_blocks = bytes < block_bytes_ / kSmallBlock ? open_->small_blocks + 1 : 0;
+  const bool too_small = !fixed_ && open_->block_samples < kVaryingBlockSamplesMax &&
+                         open_->small_blocks >= kSmallBlocksMax;
+  if (too_small ||
+      std::max(open_->writer->bytes_written(), ExpectedBytes()) >= options_.shard_bytes) {
     return Close();
   }
   return {};
@@ -104,11 +208,14 @@ std::uint64_t SplitWriter::ExpectedBytes() const {
   return open_->writer->bytes_written() / (open_->blocks - kHeldBack) * open_->blocks;
 }
 
-Status SplitWriter::OpenNext() {
+Status SplitWriter::OpenNext(std::uint32_t block_samples) {
   auto open = std::make_unique<OpenShard>();
   DNC_ASSIGN(open->object, objects_->store()->Create());
   OpenShard* shard = open.get();
-  open->writer = std::make_unique<shard::ShardWriter>(columns_, options_.shard,
+  open->block_samples = block_samples;
+  shard::ShardWriterOptions writer_options = options_.shard;
+  writer_options.block_samples = block_samples;
+  open->writer = std::make_unique<shard::ShardWriter>(columns_, writer_options,
                                                       [shard](ByteSpan bytes) -> Status {
                                                         shard->hasher.Update(bytes);
                                                         return shard->object->Write(bytes);
@@ -120,24 +227,47 @@ Status SplitWriter::OpenNext() {
 Status SplitWriter::Close() {
   DNC_TRY(open_->writer->Finish());
   shard::ContentHasher::Identity identity = open_->hasher.Finish();
-  DNC_TRY(objects_->Commit(open_->object.get(), identity.cid));
-  shard::ShardInfo info;
-  info.cid = std::move(identity.cid);
-  info.split = options_.split;
-  info.bytes = identity.bytes;
-  info.samples = open_->writer->samples_written();
-  info.block_samples = options_.shard.block_samples;
-  info.leaves = std::move(identity.leaves);
-  closed_bytes_ += info.bytes;
-  shards_.push_back(std::move(info));
+  FinishedShard shard;
+  shard.info.cid = std::move(identity.cid);
+  shard.info.split = options_.split;
+  shard.info.bytes = identity.bytes;
+  shard.info.samples = open_->writer->samples_written();
+  shard.info.block_samples = open_->block_samples;
+  shard.info.block_bytes_max = open_->writer->block_bytes_max();
+  shard.info.leaves = std::move(identity.leaves);
+  shard.raw_digest = digest_.Finish();
+  shard.last = finishing_;
+  const bool recorded = shards_.size() < finished_.size();
+  if (recorded && finished_[shards_.size()].shard.info.cid != shard.info.cid) {
+    return SourceChanged();
+  }
+  DNC_TRY(objects_->CommitShard(open_->object.get(), shard, recorded));
+  closed_bytes_ += shard.info.bytes;
+  shards_.push_back(std::move(shard.info));
   open_.reset();
   return {};
 }
 
 Status SplitWriter::Finish() {
+  if (passed_ > 0) return SourceChanged();
+  finishing_ = true;
   if (pending_.sample_count > 0) DNC_TRY(WritePending());
   if (open_ != nullptr) DNC_TRY(Close());
-  return {};
+  return shards_.size() < finished_.size() ? SourceChanged() : Status();
+}
+
+Error SplitWriter::TooLarge(std::uint64_t bytes) const {
+  return {ErrorCode::kTooLarge, "a sample of split \"" + options_.split + "\" has " +
+                                    FormatByteCount(bytes) + "; a shard's block holds at most " +
+                                    FormatByteCount(shard::kBlockBytesMax) +
+                                    " (files of any size are divided with --raw)"};
+}
+
+Error SplitWriter::SourceChanged() const {
+  return {ErrorCode::kInvalidArgument,
+          "the samples are not those that " + std::to_string(finished_.size()) +
+              " finished shards of split \"" + options_.split +
+              "\" were made of: the source has changed since; pass --overwrite to begin anew"};
 }
 
 std::uint64_t SplitWriter::bytes_out() const {

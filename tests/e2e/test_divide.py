@@ -59,16 +59,38 @@ class Divide(Case):
         self.assertEqual(len(found["columns"][1]["class_names"]), 10)
         self.run_dnc("verify", self.path("out"))
 
-    def test_ctrl_c_leaves_nothing(self):
+    def test_ctrl_c_keeps_finished_shards_and_the_same_command_goes_on(self):
+        numpy.save(self.path("big.npy"), numpy.random.default_rng(1).integers(
+            0, 255, (60_000, 32, 32, 3), numpy.uint8))
+        command = ["divide", self.path("big.npy"), "--shard-bytes", "4MiB", "--to"]
+        process = self.start_dnc("divide", *command, self.path("out"))
+        self.wait_until(lambda: os.path.exists(self.path("out", "dividing.json")),
+                        "the first finished shard")
+        process.send_signal(2)
+        self.assertEqual(process.wait(timeout=10), 130)
+        self.assertIn("run the same command again", self.log("divide"))
+        self.assertFalse(os.path.exists(self.path("out", "manifest.json")))
+        self.run_dnc(*command, self.path("out"))
+        self.run_dnc(*command, self.path("whole"))
+        self.assert_same_folders("out", "whole")
+
+    def test_ctrl_c_before_the_first_shard_leaves_nothing(self):
         numpy.save(self.path("big.npy"), numpy.random.default_rng(1).integers(
             0, 255, (60_000, 32, 32, 3), numpy.uint8))
         process = self.start_dnc("divide", "divide", self.path("big.npy"), "--to",
-                                 self.path("out"))
+                                 self.path("out"), "--shard-bytes", "1GiB")
         self.wait_until(lambda: os.path.isdir(self.path("out")) and os.listdir(self.path("out")),
                         "the first bytes of a shard")
         process.send_signal(2)
         self.assertEqual(process.wait(timeout=10), 130)
         self.assertFalse(os.path.exists(self.path("out")))
+
+    def assert_same_folders(self, first, second):
+        self.assertEqual(sorted(os.listdir(self.path(first))),
+                         sorted(os.listdir(self.path(second))))
+        for name in os.listdir(self.path(first)):
+            with open(self.path(first, name), "rb") as a, open(self.path(second, name), "rb") as b:
+                self.assertEqual(a.read(), b.read(), name)
 
 
 class BadInput(Case):

@@ -55,6 +55,7 @@ Status ReadTable(const SourceArguments& arguments, source::TableOptions* table) 
   if (arguments.no_header) table->header = false;
   DNC_TRY(ReadMissing(arguments.missing, table));
   if (arguments.has_missing_values) table->missing_texts = SplitNames(arguments.missing_values);
+  table->decimal_comma = arguments.decimal_comma;
   if (arguments.date_order == "dmy") table->date_order = source::DateOrder::kDayFirst;
   if (arguments.date_order == "mdy") table->date_order = source::DateOrder::kMonthFirst;
   if (arguments.dtype == "float32") table->dtype = array::DType::kFloat32;
@@ -95,6 +96,9 @@ void AddTableOptions(CLI::App* command, SourceArguments* arguments) {
   command
       ->add_option("--date-order", arguments->date_order, "Of dates such as 03/04/2021: dmy or mdy")
       ->check(CLI::IsMember({"dmy", "mdy"}))
+      ->group(kGroup);
+  command
+      ->add_flag("--decimal-comma", arguments->decimal_comma, "Numbers are written 1,5 and not 1.5")
       ->group(kGroup);
   command->add_option("--dtype", arguments->dtype, "Of the features: float32 or float64")
       ->check(CLI::IsMember({"float32", "float64"}))

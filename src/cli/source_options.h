@@ -29,6 +29,7 @@ struct SourceArguments {
   bool has_missing_values = false;
   std::string date_order;
   std::string dtype;
+  bool decimal_comma = false;
   bool header = false;
   bool no_header = false;
   std::string query;

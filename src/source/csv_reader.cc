@@ -1,114 +1,221 @@
 #include "source/csv_reader.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "base/assert.h"
 
 namespace dnc::source {
 namespace {
 
 constexpr std::size_t kBufferBytes = 256 << 10;
+constexpr std::size_t kBlockBytes = 64;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+
+// A bit for each of 64 bytes that is `a` or `b`.
+std::uint64_t MarksOf(const char* bytes, char a, char b) {
+  std::uint64_t marks = 0;
+#if defined(__SSE2__)
+  const __m128i all_a = _mm_set1_epi8(a);
+  const __m128i all_b = _mm_set1_epi8(b);
+  for (int i = 0; i < 4; ++i) {
+    const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + 16 * i));
+    const __m128i equal = _mm_or_si128(_mm_cmpeq_epi8(part, all_a), _mm_cmpeq_epi8(part, all_b));
+    marks |= static_cast<std::uint64_t>(static_cast<unsigned>(_mm_movemask_epi8(equal)))
+             << (16 * i);
+  }
+#else
+  for (std::size_t i = 0; i < kBlockBytes; ++i) {
+    marks |= static_cast<std::uint64_t>(bytes[i] == a || bytes[i] == b) << i;
+  }
+#endif
+  return marks;
+}
 
 }  // namespace
 
-CsvReader::CsvReader(SharedSource source) : source_(std::move(source)) {}
+CsvReader::CsvReader(std::unique_ptr<ByteStream> stream, CsvReaderOptions options)
+    : stream_(std::move(stream)), options_(std::move(options)) {}
 
 Error CsvReader::Wrong(ErrorCode code, const std::string& what) const {
-  return {code, source_->name() + ": line " + std::to_string(record_line_) + ": " + what};
+  return {code, options_.name + ": line " + std::to_string(record_line_) + ": " + what};
 }
 
+Error CsvReader::TooLong() const {
+  return Wrong(ErrorCode::kTooLarge, "a record of more than " +
+                                         std::to_string(kCsvRecordBytesMax >> 20) +
+                                         " MiB; is a closing quote missing?");
+}
+
+// Moves what is left to the front and reads behind it, into twice the buffer if a
+// record fills it.
 Status CsvReader::Refill() {
-  buffer_.resize(std::min<std::uint64_t>(kBufferBytes, source_->size() - offset_));
-  buffer_next_ = 0;
-  DNC_TRY(source_->ReadAt(offset_, std::as_writable_bytes(std::span(buffer_))));
-  if (offset_ == 0 && buffer_.starts_with(kByteOrderMark)) buffer_next_ = kByteOrderMark.size();
-  offset_ += buffer_.size();
+  if (next_ > 0) std::memmove(buffer_.data(), buffer_.data() + next_, size_ - next_);
+  size_ -= next_;
+  next_ = 0;
+  marks_block_ = SIZE_MAX;
+  if (size_ > kCsvRecordBytesMax) return TooLong();
+  const std::size_t capacity = std::max(kBufferBytes, 2 * size_);
+  if (buffer_.size() < capacity + kBlockBytes) buffer_.resize(capacity + kBlockBytes);
+  const auto free = std::as_writable_bytes(std::span(buffer_)).subspan(size_, capacity - size_);
+  DNC_ASSIGN(const std::size_t got, stream_->Read(free));
+  at_end_ = got < free.size();
+  size_ += got;
+  if (!started_) {
+    started_ = true;
+    if (std::string_view(buffer_.data(), size_).starts_with(kByteOrderMark)) {
+      next_ = kByteOrderMark.size();
+    }
+  }
   return {};
 }
 
-// One character within a record, but for line ends outside quotes.
-Status CsvReader::Take(char c, State* state) {
-  if (*state == State::kQuoted) {
-    if (c == '"') {
-      *state = State::kQuoteInQuoted;
-    } else {
-      text_.push_back(c);
-    }
-    return {};
+void CsvReader::LoadMarks(std::size_t block) {
+  marks_block_ = block;
+  marks_ = MarksOf(buffer_.data() + block, options_.delimiter, '\n');
+}
+
+std::size_t CsvReader::FindMark(std::size_t from) {
+  if (from >= size_) return size_;
+  const std::size_t block = from - from % kBlockBytes;
+  if (block != marks_block_) LoadMarks(block);
+  std::uint64_t marks = marks_ & (~std::uint64_t{0} << (from % kBlockBytes));
+  while (marks == 0) {
+    if (marks_block_ + kBlockBytes >= size_) return size_;
+    LoadMarks(marks_block_ + kBlockBytes);
+    marks = marks_;
   }
-  if (c == ',') {
-    if (ends_.size() + 1 >= kCsvFieldCountMax) {
+  return std::min(size_, marks_block_ + static_cast<std::size_t>(std::countr_zero(marks)));
+}
+
+// From behind the opening quote at *at to behind the closing one. False: the
+// buffer ends within the field.
+Result<bool> CsvReader::ScanQuoted(std::size_t* at, Piece* piece) {
+  std::size_t from = *at;
+  piece->begin = from;
+  for (;;) {
+    const void* found = std::memchr(buffer_.data() + from, '"', size_ - from);
+    if (found == nullptr) {
+      if (!at_end_) return false;
+      if (size_ - next_ > kCsvRecordBytesMax) return TooLong();
+      return Wrong(
+          ErrorCode::kCorrupt,
+          "a quote is opened in field " + std::to_string(pieces_.size() + 1) + " and never closed");
+    }
+    const auto quote = static_cast<std::size_t>(static_cast<const char*>(found) - buffer_.data());
+    if (quote + 1 == size_ && !at_end_) return false;
+    if (quote + 1 == size_ || buffer_[quote + 1] != '"') {
+      piece->end = quote;
+      *at = quote + 1;
+      return true;
+    }
+    piece->has_doubled_quotes = true;
+    from = quote + 2;
+  }
+}
+
+// Finds the pieces of the record at next_, and moves next_ behind it.
+Result<CsvReader::Scan> CsvReader::ScanRecord() {
+  pieces_.clear();
+  std::size_t at = next_;
+  std::uint64_t lines = 0;
+  if (at == size_) return at_end_ ? Scan::kEnd : Scan::kNeedsMore;
+  for (;;) {
+    Piece piece;
+    if (at < size_ && buffer_[at] == '"') {
+      ++at;
+      DNC_ASSIGN(const bool is_whole, ScanQuoted(&at, &piece));
+      if (!is_whole) return Scan::kNeedsMore;
+      lines += static_cast<std::uint64_t>(
+          std::count(buffer_.data() + piece.begin, buffer_.data() + piece.end, '\n'));
+      const bool has_return = at < size_ && buffer_[at] == '\r';
+      if (at + (has_return ? 1 : 0) == size_ && !at_end_) return Scan::kNeedsMore;
+      // CR and LF, or CR at the very end.
+      if (has_return && (at + 1 == size_ || buffer_[at + 1] == '\n')) ++at;
+      if (at < size_ && buffer_[at] != options_.delimiter && buffer_[at] != '\n') {
+        return Wrong(ErrorCode::kCorrupt,
+                     "field " + std::to_string(pieces_.size() + 1) +
+                         " goes on behind its closing quote; write a quote within quotes twice");
+      }
+    } else {
+      piece.begin = at;
+      at = FindMark(at);
+      if (at == size_ && !at_end_) return Scan::kNeedsMore;
+      piece.end = at;
+      const bool ends_line = at == size_ || buffer_[at] == '\n';
+      if (ends_line && piece.end > piece.begin && buffer_[piece.end - 1] == '\r') --piece.end;
+      if (ends_line && pieces_.empty() && piece.begin == piece.end) {
+        next_ = std::min(size_, at + 1);
+        line_ += at < size_ ? 1 : 0;
+        return Scan::kBlank;
+      }
+    }
+    pieces_.push_back(piece);
+    const bool ends_line = at == size_ || buffer_[at] == '\n';
+    next_ = ends_line ? std::min(size_, at + 1) : next_;
+    if (ends_line) {
+      line_ += lines + (at < size_ ? 1 : 0);
+      return Scan::kRecord;
+    }
+    if (pieces_.size() >= kCsvFieldCountMax) {
       return Wrong(ErrorCode::kTooLarge,
                    "more than " + std::to_string(kCsvFieldCountMax) + " fields");
     }
-    ends_.push_back(text_.size());
-    *state = State::kFieldStart;
-    return {};
+    ++at;  // The delimiter.
   }
-  if (c == '"' && *state == State::kFieldStart) {
-    *state = State::kQuoted;
-    return {};
-  }
-  if (*state == State::kQuoteInQuoted) {
-    if (c != '"') {
-      return Wrong(ErrorCode::kCorrupt,
-                   "field " + std::to_string(ends_.size() + 1) +
-                       " goes on behind its closing quote; write a quote within quotes twice");
+}
+
+// Doubled quotes become single ones in place: the record is not scanned again.
+void CsvReader::ShowFields() {
+  fields_.clear();
+  for (Piece& piece : pieces_) {
+    char* const begin = buffer_.data() + piece.begin;
+    std::size_t size = piece.end - piece.begin;
+    if (piece.has_doubled_quotes) {
+      std::size_t out = 0;
+      for (std::size_t in = 0; in < size; ++in) {
+        begin[out++] = begin[in];
+        if (begin[in] == '"') ++in;
+      }
+      size = out;
     }
-    *state = State::kQuoted;
-  } else {
-    *state = State::kPlain;
+    fields_.emplace_back(begin, size);
   }
-  text_.push_back(c);
-  return {};
+}
+
+Status CsvReader::CheckRecord() {
+  if (field_count_ == 0) field_count_ = fields_.size();
+  if (!options_.is_rectangular || fields_.size() == field_count_) return {};
+  return Wrong(
+      ErrorCode::kInvalidArgument,
+      std::to_string(fields_.size()) + " fields, but line 1 has " + std::to_string(field_count_));
 }
 
 Result<bool> CsvReader::Next() {
-  text_.clear();
-  ends_.clear();
-  record_line_ = line_;
-  State state = State::kFieldStart;
-  bool carriage_return = false;  // Held back: part of a line end, or of the text.
   for (;;) {
-    if (buffer_next_ == buffer_.size()) {
-      if (offset_ == source_->size()) break;
-      DNC_TRY(Refill());
-      continue;
-    }
-    const char c = buffer_[buffer_next_++];
-    if (c == '\n') ++line_;
-    if (state != State::kQuoted) {
-      if (c == '\n') {
-        carriage_return = false;
-        if (state == State::kFieldStart && ends_.empty()) {  // A blank line.
-          record_line_ = line_;
-          continue;
-        }
-        ends_.push_back(text_.size());
+    record_line_ = line_;
+    const std::size_t begin = next_;
+    DNC_ASSIGN(const Scan scan, ScanRecord());
+    switch (scan) {
+      case Scan::kEnd:
+        return false;
+      case Scan::kBlank:
+        break;
+      case Scan::kNeedsMore:
+        DNC_TRY(Refill());
+        break;
+      case Scan::kRecord:
+        if (next_ - begin > kCsvRecordBytesMax) return TooLong();
+        ShowFields();
+        DNC_TRY(CheckRecord());
         return true;
-      }
-      if (carriage_return) {
-        carriage_return = false;
-        DNC_TRY(Take('\r', &state));
-      }
-      if (c == '\r') {
-        carriage_return = true;
-        continue;
-      }
-    }
-    DNC_TRY(Take(c, &state));
-    if (text_.size() > kCsvRecordBytesMax) {
-      return Wrong(ErrorCode::kTooLarge, "a record of more than " +
-                                             std::to_string(kCsvRecordBytesMax >> 20) +
-                                             " MiB; is a closing quote missing?");
     }
   }
-  if (state == State::kQuoted) {
-    return Wrong(ErrorCode::kCorrupt, "a quote is opened in field " +
-                                          std::to_string(ends_.size() + 1) + " and never closed");
-  }
-  if (state == State::kFieldStart && ends_.empty()) return false;
-  ends_.push_back(text_.size());
-  return true;
 }
 
 }  // namespace dnc::source

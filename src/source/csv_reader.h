@@ -1,57 +1,81 @@
-// Records of a csv file (RFC 4180): fields between commas; quotes around a field
-// may hold commas, line ends and doubled quotes; lines end with LF or CRLF; a
+// Records of a csv (RFC 4180): fields between delimiters; quotes around a field
+// may hold delimiters, line ends and doubled quotes; lines end with LF or CRLF; a
 // UTF-8 byte order mark and blank lines are skipped.
 //
-// Reads with a buffer of 256 KiB and holds one record, of at most
-// kCsvRecordBytesMax. Not thread-safe.
+// Holds a buffer of 256 KiB, or one record where that is larger: at most
+// kCsvRecordBytesMax. Fields are views of it. Not thread-safe.
 
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "source/byte_stream.h"
+#include "source/row_reader.h"
 
 namespace dnc::source {
 
 inline constexpr std::size_t kCsvRecordBytesMax = 16 << 20;
 inline constexpr std::size_t kCsvFieldCountMax = 1 << 18;
 
-class CsvReader {
+struct CsvReaderOptions {
+  std::string name;  // For messages.
+  char delimiter = ',';
+  // Every record must have as many fields as the first.
+  bool is_rectangular = false;
+};
+
+class CsvReader final : public RowReader {
  public:
-  explicit CsvReader(SharedSource source);
+  CsvReader(std::unique_ptr<ByteStream> stream, CsvReaderOptions options);
 
-  // Moves to the next record; false at the end.
-  // Errors: kCorrupt, a quote that is never closed, or text behind a closing one,
-  // with the line; kTooLarge, a record beyond the limits; those of the source.
-  Result<bool> Next();
-
-  std::size_t field_count() const { return ends_.size(); }
-  // Valid until Next(). Requires: index < field_count().
-  std::string_view field(std::size_t index) const {
-    const std::size_t begin = index == 0 ? 0 : ends_[index - 1];
-    return std::string_view(text_).substr(begin, ends_[index] - begin);
-  }
-  // The line on which the record begins, from 1.
-  std::uint64_t line() const { return record_line_; }
+  // Errors: kCorrupt, a quote that is never closed, or text behind a closing one;
+  // kInvalidArgument, another number of fields, if is_rectangular; kTooLarge, a
+  // record beyond the limits; all with the line; those of the stream.
+  Result<bool> Next() override;
+  std::span<const std::string_view> fields() const override { return fields_; }
+  // The line on which the record begins.
+  std::uint64_t number() const override { return record_line_; }
+  std::uint64_t position() const override { return stream_->position(); }
 
  private:
-  enum class State { kFieldStart, kPlain, kQuoted, kQuoteInQuoted };
+  // Where a field lies in the buffer, before its quotes are taken off.
+  struct Piece {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    bool has_doubled_quotes = false;
+  };
+  enum class Scan { kRecord, kBlank, kNeedsMore, kEnd };
 
   Status Refill();
-  Status Take(char c, State* state);
+  Result<Scan> ScanRecord();
+  // The first delimiter or LF at `from` or behind it; size_ if there is none.
+  std::size_t FindMark(std::size_t from);
+  void LoadMarks(std::size_t block);
+  Result<bool> ScanQuoted(std::size_t* at, Piece* piece);
+  void ShowFields();
+  Status CheckRecord();
+  Error TooLong() const;
   Error Wrong(ErrorCode code, const std::string& what) const;
 
-  SharedSource source_;
-  std::uint64_t offset_ = 0;  // Of the next byte to load.
-  std::string buffer_;
-  std::size_t buffer_next_ = 0;
+  std::unique_ptr<ByteStream> stream_;
+  CsvReaderOptions options_;
+  std::vector<char> buffer_;  // Always 64 bytes longer than what is used.
+  std::size_t size_ = 0;
+  std::size_t next_ = 0;  // Where the next record begins.
+  bool at_end_ = false;   // The stream has no more.
+  bool started_ = false;
+  std::size_t marks_block_ = SIZE_MAX;  // The block of 64 bytes that marks_ is of.
+  std::uint64_t marks_ = 0;             // A bit for each delimiter and LF.
   std::uint64_t line_ = 1;
   std::uint64_t record_line_ = 1;
-  std::string text_;               // All fields of the record, one behind the other.
-  std::vector<std::size_t> ends_;  // Where each field ends in text_.
+  std::size_t field_count_ = 0;  // Of the first record.
+  std::vector<Piece> pieces_;
+  std::vector<std::string_view> fields_;
 };
 
 }  // namespace dnc::source

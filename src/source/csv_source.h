@@ -1,13 +1,8 @@
-// A csv file: every column but the label is a number and goes into "x" (float32,
-// one element a column); the label column becomes "y".
+// A csv file, plain or inside gzip or zstd, or from a pipe. csv_format.h finds the
+// delimiter and the header where the options do not say; table_survey.h and
+// table_source.h say what becomes of the fields.
 //
-// The file is read twice: first to count and check every value and to find the
-// label's type, then for the samples. Labels that are all whole numbers become
-// int64, other numbers float32, and text the index of its name in sorted order
-// (uint8 up to 256 names, else int64).
-//
-// The first line is a header if the label is given by name, or if one of its
-// fields, the label aside where it is given by number, is not a number.
+// The first line is a header if a column is given by name.
 
 #pragma once
 
@@ -18,12 +13,7 @@
 
 namespace dnc::source {
 
-inline constexpr std::size_t kClassCountMax = 4096;
-
-// Errors: kInvalidArgument, with file, line and column: a line with another
-// number of fields, text in a numeric column, a missing value, an unknown label
-// column; no samples; kTooLarge, more than kClassCountMax class names; those of
-// CsvReader.
+// Errors: those of CsvReader and OpenTable.
 Result<std::unique_ptr<SampleSource>> OpenCsv(const Input& input, const SourceOptions& options);
 
 // Whether the start of a file looks like text that could be csv.

@@ -25,7 +25,7 @@ constexpr FileKind kFileKinds[] = {
     {"npy", kLabelsFile | kArray | kVariable, false, IsNpy, OpenArrays},
     {"idx", kLabelsFile | kArray | kVariable, false, IsIdx, OpenArrays},
     {"npz", kLabelsFile | kArray | kVariable, true, IsZip, OpenNpz},
-    {"csv", kLabelColumn | kTable | kCsvFormat, true, LooksLikeCsv, OpenCsv},
+    {"csv", kLabelColumn | kTable | kCsvFormat, false, LooksLikeCsv, OpenCsv},
 };
 
 // A folder of images last: any folder could be one.
@@ -58,6 +58,7 @@ std::vector<UsedOption> UsedOptions(const SourceOptions& options) {
   add(!table.category_columns.empty(), kTable, "--categories");
   add(table.missing != MissingPolicy::kError, kTable, "--missing");
   add(table.missing_texts.has_value(), kTable, "--missing-values");
+  add(table.decimal_comma, kTable, "--decimal-comma");
   add(table.date_order != DateOrder::kUnknown, kTable, "--date-order");
   add(table.dtype.has_value(), kTable, "--dtype");
   return used;

@@ -40,6 +40,7 @@ struct TableOptions {
   // those of DefaultMissingTexts().
   std::optional<std::vector<std::string>> missing_texts;
 
+  bool decimal_comma = false;  // Numbers are written 1,5. Without it such texts are refused.
   DateOrder date_order = DateOrder::kUnknown;
   // float32 or float64. Without it float32, or float64 where a column has times of
   // day that a float32 cannot hold.

@@ -93,11 +93,12 @@ std::size_t CsvReader::FindMark(std::size_t from) {
   return std::min(size_, marks_block_ + static_cast<std::size_t>(std::countr_zero(marks)));
 }
 
-// From behind the opening quote at *at to behind the closing one. False: the
-// buffer ends within the field.
-Result<bool> CsvReader::ScanQuoted(std::size_t* at, Piece* piece) {
-  std::size_t from = *at;
-  piece->begin = from;
+// Adds the field whose opening quote is before *at, and moves *at behind its closing
+// one. False: the buffer ends within the field.
+Result<bool> CsvReader::ScanQuoted(std::size_t* at) {
+  const std::size_t begin = *at;
+  std::size_t from = begin;
+  bool is_doubled = false;
   for (;;) {
     const void* found = std::memchr(buffer_.data() + from, '"', size_ - from);
     if (found == nullptr) {
@@ -105,64 +106,64 @@ Result<bool> CsvReader::ScanQuoted(std::size_t* at, Piece* piece) {
       if (size_ - next_ > kCsvRecordBytesMax) return TooLong();
       return Wrong(
           ErrorCode::kCorrupt,
-          "a quote is opened in field " + std::to_string(pieces_.size() + 1) + " and never closed");
+          "a quote is opened in field " + std::to_string(fields_.size() + 1) + " and never closed");
     }
     const auto quote = static_cast<std::size_t>(static_cast<const char*>(found) - buffer_.data());
     if (quote + 1 == size_ && !at_end_) return false;
     if (quote + 1 == size_ || buffer_[quote + 1] != '"') {
-      piece->end = quote;
+      if (is_doubled) doubled_.push_back(fields_.size());
+      fields_.emplace_back(buffer_.data() + begin, quote - begin);
       *at = quote + 1;
-      return true;
+      break;
     }
-    piece->has_doubled_quotes = true;
+    is_doubled = true;
     from = quote + 2;
   }
+  const bool has_return = *at < size_ && buffer_[*at] == '\r';
+  if (*at + (has_return ? 1 : 0) == size_ && !at_end_) return false;
+  // CR and LF, or CR at the very end.
+  if (has_return && (*at + 1 == size_ || buffer_[*at + 1] == '\n')) ++*at;
+  if (*at == size_ || buffer_[*at] == options_.delimiter || buffer_[*at] == '\n') return true;
+  return Wrong(ErrorCode::kCorrupt,
+               "field " + std::to_string(fields_.size()) +
+                   " goes on behind its closing quote; write a quote within quotes twice");
 }
 
-// Finds the pieces of the record at next_, and moves next_ behind it.
+// Finds the fields of the record at next_, and moves next_ behind it.
 Result<CsvReader::Scan> CsvReader::ScanRecord() {
-  pieces_.clear();
+  fields_.clear();
+  doubled_.clear();
   std::size_t at = next_;
   std::uint64_t lines = 0;
   if (at == size_) return at_end_ ? Scan::kEnd : Scan::kNeedsMore;
   for (;;) {
-    Piece piece;
     if (at < size_ && buffer_[at] == '"') {
       ++at;
-      DNC_ASSIGN(const bool is_whole, ScanQuoted(&at, &piece));
+      DNC_ASSIGN(const bool is_whole, ScanQuoted(&at));
       if (!is_whole) return Scan::kNeedsMore;
-      lines += static_cast<std::uint64_t>(
-          std::count(buffer_.data() + piece.begin, buffer_.data() + piece.end, '\n'));
-      const bool has_return = at < size_ && buffer_[at] == '\r';
-      if (at + (has_return ? 1 : 0) == size_ && !at_end_) return Scan::kNeedsMore;
-      // CR and LF, or CR at the very end.
-      if (has_return && (at + 1 == size_ || buffer_[at + 1] == '\n')) ++at;
-      if (at < size_ && buffer_[at] != options_.delimiter && buffer_[at] != '\n') {
-        return Wrong(ErrorCode::kCorrupt,
-                     "field " + std::to_string(pieces_.size() + 1) +
-                         " goes on behind its closing quote; write a quote within quotes twice");
-      }
+      const std::string_view field = fields_.back();
+      lines += static_cast<std::uint64_t>(std::count(field.begin(), field.end(), '\n'));
     } else {
-      piece.begin = at;
+      const std::size_t begin = at;
       at = FindMark(at);
       if (at == size_ && !at_end_) return Scan::kNeedsMore;
-      piece.end = at;
-      const bool ends_line = at == size_ || buffer_[at] == '\n';
-      if (ends_line && piece.end > piece.begin && buffer_[piece.end - 1] == '\r') --piece.end;
-      if (ends_line && pieces_.empty() && piece.begin == piece.end) {
-        next_ = std::min(size_, at + 1);
-        line_ += at < size_ ? 1 : 0;
-        return Scan::kBlank;
+      std::size_t end = at;
+      if (at == size_ || buffer_[at] == '\n') {
+        if (end > begin && buffer_[end - 1] == '\r') --end;
+        if (fields_.empty() && begin == end) {
+          next_ = std::min(size_, at + 1);
+          line_ += at < size_ ? 1 : 0;
+          return Scan::kBlank;
+        }
       }
+      fields_.emplace_back(buffer_.data() + begin, end - begin);
     }
-    pieces_.push_back(piece);
-    const bool ends_line = at == size_ || buffer_[at] == '\n';
-    next_ = ends_line ? std::min(size_, at + 1) : next_;
-    if (ends_line) {
+    if (at == size_ || buffer_[at] == '\n') {
+      next_ = std::min(size_, at + 1);
       line_ += lines + (at < size_ ? 1 : 0);
       return Scan::kRecord;
     }
-    if (pieces_.size() >= kCsvFieldCountMax) {
+    if (fields_.size() >= kCsvFieldCountMax) {
       return Wrong(ErrorCode::kTooLarge,
                    "more than " + std::to_string(kCsvFieldCountMax) + " fields");
     }
@@ -171,20 +172,17 @@ Result<CsvReader::Scan> CsvReader::ScanRecord() {
 }
 
 // Doubled quotes become single ones in place: the record is not scanned again.
-void CsvReader::ShowFields() {
-  fields_.clear();
-  for (Piece& piece : pieces_) {
-    char* const begin = buffer_.data() + piece.begin;
-    std::size_t size = piece.end - piece.begin;
-    if (piece.has_doubled_quotes) {
-      std::size_t out = 0;
-      for (std::size_t in = 0; in < size; ++in) {
-        begin[out++] = begin[in];
-        if (begin[in] == '"') ++in;
-      }
-      size = out;
+void CsvReader::UndoubleQuotes() {
+  for (const std::size_t index : doubled_) {
+    std::string_view& field = fields_[index];
+    char* const begin = buffer_.data() + (field.data() - buffer_.data());
+    std::size_t size = 0;
+    for (std::size_t in = 0; in < field.size(); ++in) {
+      const char c = begin[in];
+      begin[size++] = c;
+      if (c == '"') ++in;
     }
-    fields_.emplace_back(begin, size);
+    field = field.substr(0, size);
   }
 }
 
@@ -211,7 +209,7 @@ Result<bool> CsvReader::Next() {
         break;
       case Scan::kRecord:
         if (next_ - begin > kCsvRecordBytesMax) return TooLong();
-        ShowFields();
+        UndoubleQuotes();
         DNC_TRY(CheckRecord());
         return true;
     }

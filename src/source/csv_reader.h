@@ -43,12 +43,6 @@ class CsvReader final : public RowReader {
   std::uint64_t position() const override { return stream_->position(); }
 
  private:
-  // Where a field lies in the buffer, before its quotes are taken off.
-  struct Piece {
-    std::size_t begin = 0;
-    std::size_t end = 0;
-    bool has_doubled_quotes = false;
-  };
   enum class Scan { kRecord, kBlank, kNeedsMore, kEnd };
 
   Status Refill();
@@ -56,8 +50,8 @@ class CsvReader final : public RowReader {
   // The first delimiter or LF at `from` or behind it; size_ if there is none.
   std::size_t FindMark(std::size_t from);
   void LoadMarks(std::size_t block);
-  Result<bool> ScanQuoted(std::size_t* at, Piece* piece);
-  void ShowFields();
+  Result<bool> ScanQuoted(std::size_t* at);
+  void UndoubleQuotes();
   Status CheckRecord();
   Error TooLong() const;
   Error Wrong(ErrorCode code, const std::string& what) const;
@@ -73,9 +67,9 @@ class CsvReader final : public RowReader {
   std::uint64_t marks_ = 0;             // A bit for each delimiter and LF.
   std::uint64_t line_ = 1;
   std::uint64_t record_line_ = 1;
-  std::size_t field_count_ = 0;  // Of the first record.
-  std::vector<Piece> pieces_;
-  std::vector<std::string_view> fields_;
+  std::size_t field_count_ = 0;           // Of the first record.
+  std::vector<std::string_view> fields_;  // Of the record; views of buffer_.
+  std::vector<std::size_t> doubled_;      // Indices of fields with doubled quotes.
 };
 
 }  // namespace dnc::source

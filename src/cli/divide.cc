@@ -36,10 +36,19 @@ struct DivideCommandOptions {
 };
 
 std::string DefaultName(const std::string& source) {
-  const std::filesystem::path path = std::filesystem::path(source).lexically_normal();
+  // The database of a URL, without its query.
+  const std::string place =
+      source.find("://") == std::string::npos ? source : source.substr(0, source.find('?'));
+  const std::filesystem::path path = std::filesystem::path(place).lexically_normal();
   std::string stem = (path.has_filename() ? path.filename() : path.parent_path().filename());
   stem = stem.substr(0, stem.find('.', 1));
   return stem.empty() || stem == "." ? "dataset" : stem;
+}
+
+// For the manifest: a file by its name alone, a URL without its password.
+std::string ShownSource(const std::string& source) {
+  if (source.find("://") != std::string::npos) return source::ShownLocation(source);
+  return std::filesystem::path(source).filename();
 }
 
 void ShowSkipped(const std::vector<source::SkippedInput>& skipped) {
@@ -91,8 +100,7 @@ Status DivideSource(const DivideCommandOptions& options) {
   divide_options.seed = options.seed;
   divide_options.threads = threads;
   divide_options.overwrite = options.overwrite;
-  divide_options.parameters = {{"source", std::filesystem::path(options.source).filename()},
-                               {"split", options.split}};
+  divide_options.parameters = {{"source", ShownSource(options.source)}, {"split", options.split}};
   source::SourceOptions source_options;
   DNC_TRY(ReadSourceArguments(options.how, &source_options));
   source_options.skip_bad = options.skip_bad;
@@ -103,9 +111,17 @@ Status DivideSource(const DivideCommandOptions& options) {
     divide_options.parameters["resize"] = options.resize;
   }
 
-  DNC_ASSIGN(const auto source, source::OpenSource(options.source, source_options));
   Progress progress(options.json);
-  progress.Print(options.source + ": " + source->Describe());
+  const std::string shown_source = source::ShownLocation(options.source);
+  source_options.survey_progress = [&](const source::SourceBytes& bytes) {
+    if (progress.Due()) {
+      progress.Show("looking through " + shown_source + ": " + FormatByteCount(bytes.done) +
+                    (bytes.total ? " of " + FormatByteCount(*bytes.total) : ""));
+    }
+    return !Interrupted();
+  };
+  DNC_ASSIGN(const auto source, source::OpenSource(options.source, source_options));
+  progress.Print(shown_source + ": " + source->Describe());
   const bool had_folder = std::filesystem::exists(options.to);
   DNC_ASSIGN(auto store, store::OpenDirectoryStore(options.to));
   const auto report = divide::Divide(
@@ -148,8 +164,8 @@ void AddDivide(Registry* registry) {
       [options] { return DivideSource(*options); });
   command
       ->add_option("SOURCE", options->source,
-                   "An npy, npz, idx, idx.gz or csv file, or a folder with a folder of images a "
-                   "class")
+                   "A file (npy, npz, idx, csv, tsv; also .gz and .zst), a folder of images, or - "
+                   "for standard input")
       ->required();
   command->add_option("--to", options->to, "Folder for the shards and manifest.json")->required();
   command->add_option("--name", options->name, "Name of the dataset; the source's by default");

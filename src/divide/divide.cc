@@ -322,6 +322,7 @@ shard::Manifest Divider::MakeManifest() const {
   if (!source_->skipped().empty()) {
     manifest.parameters["skipped"] = std::to_string(source_->skipped().size());
   }
+  for (const auto& [key, value] : source_->parameters()) manifest.parameters[key] = value;
   for (const auto& [key, value] : options_.parameters) manifest.parameters[key] = value;
   return manifest;
 }

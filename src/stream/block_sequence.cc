@@ -1,6 +1,7 @@
 #include "stream/block_sequence.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/assert.h"
@@ -31,13 +32,22 @@ std::uint64_t FirstThat(std::uint64_t low, std::uint64_t high, Holds holds) {
   return low;
 }
 
+// As many blocks of a shard as make a run, at most `wanted`, so that its runs are
+// about equal; their samples fit into 31 bits.
+std::uint32_t RunBlocks(std::uint64_t shard_blocks, std::uint32_t block_samples,
+                        std::uint32_t wanted) {
+  const std::uint64_t most = std::max<std::uint64_t>(1, (std::uint64_t{1} << 31) / block_samples);
+  const std::uint64_t run = std::clamp<std::uint64_t>(wanted, 1, std::min(most, shard_blocks));
+  return static_cast<std::uint32_t>(DivideUp(shard_blocks, DivideUp(shard_blocks, run)));
+}
+
 }  // namespace
 
 Result<BlockSequence> BlockSequence::Create(const shard::Manifest& manifest,
                                             const std::string& split,
                                             const BlockSequenceOptions& options) {
   BlockSequence sequence;
-  std::map<std::uint32_t, SizeClass> classes;  // By block_samples.
+  std::map<std::uint64_t, SizeClass> classes;  // By block_samples.
   for (std::size_t i = 0; i < manifest.shards.size(); ++i) {
     const shard::ShardInfo& info = manifest.shards[i];
     if (info.split != split || info.samples == 0) continue;
@@ -46,21 +56,23 @@ Result<BlockSequence> BlockSequence::Create(const shard::Manifest& manifest,
                    "shard " + info.cid + ": block_samples is 0, though it holds " +
                        std::to_string(info.samples) + " samples; the manifest is wrong"};
     }
-    const std::uint64_t blocks = DivideUp(info.samples, info.block_samples);
-    if (blocks > kSequenceBlocksMax - sequence.block_count_) {
+    const std::uint64_t shard_blocks = DivideUp(info.samples, info.block_samples);
+    if (shard_blocks > kSequenceBlocksMax - sequence.shard_blocks_) {
       return Error{ErrorCode::kTooLarge, "split \"" + split + "\" has more than " +
                                              std::to_string(kSequenceBlocksMax) +
                                              " blocks, the most that can be ordered"};
     }
     ShardSpan span;
     span.shard_index = static_cast<std::uint32_t>(i);
-    span.block_samples = info.block_samples;
+    span.run_blocks = RunBlocks(shard_blocks, info.block_samples, options.run_blocks);
+    span.block_samples = std::uint64_t{info.block_samples} * span.run_blocks;
+    const std::uint64_t blocks = DivideUp(shard_blocks, span.run_blocks);
     span.samples = info.samples;
     span.first_sample = sequence.sample_count_;
     if (options.shuffle) {
-      SizeClass& size_class = classes[info.block_samples];
+      SizeClass& size_class = classes[span.block_samples];
       span.first_block = size_class.block_count;
-      size_class.block_samples = info.block_samples;
+      size_class.block_samples = span.block_samples;
       size_class.block_count += blocks;
       size_class.shards.push_back(span);
     } else {
@@ -74,6 +86,7 @@ Result<BlockSequence> BlockSequence::Create(const shard::Manifest& manifest,
         sequence.block_samples_max_,
         static_cast<std::uint32_t>(std::min<std::uint64_t>(info.block_samples, info.samples)));
     sequence.block_count_ += blocks;
+    sequence.shard_blocks_ += shard_blocks;
     sequence.sample_count_ += info.samples;
   }
   for (auto& [block_samples, size_class] : classes) {
@@ -126,7 +139,7 @@ BlockSequence::Block BlockSequence::BlockOf(const std::vector<ShardSpan>& shards
   const std::uint64_t block_index = block - shard.first_block;
   const std::uint64_t samples = std::min<std::uint64_t>(
       shard.block_samples, shard.samples - block_index * shard.block_samples);
-  return {shard.shard_index, static_cast<std::uint32_t>(block_index),
+  return {shard.shard_index, static_cast<std::uint32_t>(block_index * shard.run_blocks),
           static_cast<std::uint32_t>(samples)};
 }
 
@@ -166,6 +179,33 @@ std::uint64_t BlockSequence::PlaceOf(std::uint64_t position) const {
   DNC_ASSERT(position < sample_count_);
   return FirstThat(0, block_count_,
                    [&](std::uint64_t place) { return Start(place + 1) > position; });
+}
+
+const BlockSequence::ShardSpan* BlockSequence::Find(const std::vector<ShardSpan>& shards,
+                                                    std::uint32_t shard_index) {
+  const auto found = std::partition_point(
+      shards.begin(), shards.end(),
+      [shard_index](const ShardSpan& shard) { return shard.shard_index < shard_index; });
+  return found != shards.end() && found->shard_index == shard_index ? &*found : nullptr;
+}
+
+std::uint64_t BlockSequence::PositionOf(std::uint32_t shard_index,
+                                        std::uint32_t block_index) const {
+  const auto within = [block_index](const ShardSpan& shard) {
+    return block_index % shard.run_blocks * (shard.block_samples / shard.run_blocks);
+  };
+  if (const ShardSpan* shard = Find(ordered_, shard_index); shard != nullptr) {
+    return shard->first_sample + block_index / shard->run_blocks * shard->block_samples +
+           within(*shard);
+  }
+  for (std::size_t i = 0; i < classes_.size(); ++i) {
+    const ShardSpan* shard = Find(classes_[i].shards, shard_index);
+    if (shard == nullptr) continue;
+    const std::uint64_t rank =
+        classes_[i].order.Inverse(shard->first_block + block_index / shard->run_blocks);
+    return Start(PlaceOfRank(i, rank)) + within(*shard);
+  }
+  DNC_ASSERT(false);
 }
 
 std::uint64_t BlockSequence::PlaceOfRank(std::size_t class_index, std::uint64_t rank) const {
@@ -213,9 +253,24 @@ std::uint64_t BlockSequence::BlocksTouchedMax(std::uint64_t samples) const {
     while (Start(places[last]) >= Start(places[first] + 1) - 1 + samples) ++first;
     shorts_max = std::max<std::uint64_t>(shorts_max, last - first + 1);
   }
-  // ... beside the full ones: all but the two at the ends lie in it whole.
+  // ... beside the full ones: all but the two at the ends lie in it whole. A run that is
+  // short has one short block at most.
   const std::uint64_t full_max = 2 + (samples - 1) / block_samples_min_;
-  return std::min({block_count_, samples, full_max + shorts_max});
+  return std::min({shard_blocks_, samples, full_max + shorts_max});
+}
+
+std::uint64_t BlockSequence::BlocksTouchedByAny(std::uint64_t samples) const {
+  if (classes_.empty() || samples == 0) return BlocksTouchedMax(samples);
+  std::uint64_t shorts = 0;
+  for (const SizeClass& size_class : classes_) shorts += size_class.shorts.size();
+  const std::uint64_t full_max = 2 + (samples - 1) / block_samples_min_;
+  // Runs in a stretch, and their share of all.
+  const double share =
+      std::min(1.0, static_cast<double>(full_max) /
+                        static_cast<double>(std::max<std::uint64_t>(1, block_count_)));
+  const double expected = static_cast<double>(shorts) * share;
+  const auto likely = static_cast<std::uint64_t>(expected + 10 * std::sqrt(expected) + 10);
+  return std::min({shard_blocks_, samples, full_max + std::min(shorts, likely)});
 }
 
 }  // namespace dnc::stream

@@ -2,6 +2,10 @@
 // lies at which position, and the reverse. Pure; memory is proportional to the
 // number of shards, and a query costs about a microsecond.
 //
+// What is permuted are runs of `run_blocks` neighbouring blocks of a shard, or a few
+// less, so that its runs are about equal: neighbours share leaves, which then are
+// fetched once. Here a "block" is such a run, but where blocks of a shard are named.
+//
 // Blocks of one size are permuted by a Feistel permutation. Where a split mixes
 // shards of several block sizes (a merged manifest), each size is permuted by
 // itself, and the sizes are interleaved evenly. Positions follow from counting
@@ -25,13 +29,14 @@ inline constexpr std::uint64_t kSequenceBlocksMax = std::uint64_t{1} << 31;
 struct BlockSequenceOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;  // false: the order in the shards.
+  std::uint32_t run_blocks = 1;
 };
 
 class BlockSequence {
  public:
   struct Block {
     std::uint32_t shard_index = 0;  // Into Manifest::shards.
-    std::uint32_t block_index = 0;
+    std::uint32_t block_index = 0;  // The shard's block with which it begins.
     std::uint32_t samples = 0;
 
     friend bool operator==(const Block&, const Block&) = default;
@@ -46,7 +51,7 @@ class BlockSequence {
 
   std::uint64_t block_count() const { return block_count_; }
   std::uint64_t sample_count() const { return sample_count_; }
-  // Samples of the largest block that there is.
+  // Samples of the largest block of a shard that there is.
   std::uint32_t block_samples_max() const { return block_samples_max_; }
 
   // The block at a place of the sequence. Requires: place < block_count().
@@ -55,14 +60,21 @@ class BlockSequence {
   std::uint64_t Start(std::uint64_t place) const;
   // The place of the block that holds a position. Requires: position < sample_count().
   std::uint64_t PlaceOf(std::uint64_t position) const;
-  // Upper bound of the blocks that any `samples` consecutive positions touch.
+  // The position of the first sample of a block of a shard.
+  // Requires: the shard is of the split, and has that block.
+  std::uint64_t PositionOf(std::uint32_t shard_index, std::uint32_t block_index) const;
+  // Upper bound of the shards' blocks that any `samples` consecutive positions touch.
   // Costs time proportional to the number of shards.
   std::uint64_t BlocksTouchedMax(std::uint64_t samples) const;
+  // The same for the order of any seed: all but certain where short last blocks lie at
+  // random (ten standard deviations), sure where they do not.
+  std::uint64_t BlocksTouchedByAny(std::uint64_t samples) const;
 
  private:
   struct ShardSpan {
     std::uint32_t shard_index = 0;
-    std::uint32_t block_samples = 0;
+    std::uint32_t run_blocks = 1;  // Of the shard's blocks in one block here.
+    std::uint64_t block_samples = 0;
     std::uint64_t samples = 0;
     std::uint64_t first_block = 0;   // Of the blocks of its size; in order: of all.
     std::uint64_t first_sample = 0;  // Position in the order of the shards.
@@ -96,13 +108,15 @@ class BlockSequence {
   static void FindShortBlocks(SizeClass* size_class);
   // The places of all short blocks, ascending.
   std::vector<std::uint64_t> ShortPlaces() const;
+  static const ShardSpan* Find(const std::vector<ShardSpan>& shards, std::uint32_t shard_index);
   std::uint64_t PlaceOfRank(std::size_t class_index, std::uint64_t rank) const;
 
   std::vector<ShardSpan> ordered_;  // Empty in a shuffled sequence.
   std::vector<SizeClass> classes_;  // Empty in an ordered one.
   std::uint64_t block_count_ = 0;
   std::uint64_t sample_count_ = 0;
-  std::uint32_t block_samples_min_ = 0;
+  std::uint64_t shard_blocks_ = 0;
+  std::uint32_t block_samples_min_ = 0;  // Of blocks of shards.
   std::uint32_t block_samples_max_ = 0;
 };
 

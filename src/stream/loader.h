@@ -45,7 +45,8 @@ class Loader {
   // `store` holds the shards under their CIDs, and must outlive the loader, as
   // must the plan's manifest.
   // Errors: kInvalidArgument, the budget is below MemoryNeeded, with the arithmetic,
-  // or more samples to skip than the plan has; kResourceExhausted, no memory or thread.
+  // or more samples to skip than the plan has; kUnsupported, columns of varying lengths;
+  // kResourceExhausted, no memory or thread.
   static Result<std::unique_ptr<Loader>> Open(Plan plan, const store::ObjectStore* store,
                                               const LoaderOptions& options);
   virtual ~Loader() = default;

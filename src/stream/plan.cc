@@ -33,9 +33,9 @@ Result<Plan> Plan::Create(const shard::Manifest* manifest, const PlanOptions& op
   plan.manifest_ = manifest;
   plan.options_ = options;
   DNC_ASSIGN(plan.sequence_,
-             BlockSequence::Create(
-                 *manifest, options.split,
-                 {DeriveSeed(options.seed, kEpochSeed, options.epoch), options.shuffle}));
+             BlockSequence::Create(*manifest, options.split,
+                                   {DeriveSeed(options.seed, kEpochSeed, options.epoch),
+                                    options.shuffle, options.run_blocks}));
   plan.begin_ = options.begin;
   plan.end_ = std::min(options.end, plan.sequence_.sample_count());
   if (plan.begin_ >= plan.end_) {
@@ -58,31 +58,46 @@ std::uint64_t Plan::WindowSamples(std::uint64_t window) const {
 }
 
 std::vector<BlockSlice> Plan::WindowSlices(std::uint64_t window) const {
-  std::uint64_t left = WindowSamples(window);
   const std::uint64_t position = begin_ + window * options_.window_samples;
-  std::uint64_t place = sequence_.PlaceOf(position);
-  std::uint64_t begin = position - sequence_.Start(place);
+  return Slices(position, position + WindowSamples(window));
+}
+
+std::vector<BlockSlice> Plan::Slices(std::uint64_t begin, std::uint64_t end) const {
+  DNC_ASSERT(begin <= end && end <= sequence_.sample_count());
   std::vector<BlockSlice> slices;
-  while (left > 0) {
-    const BlockSequence::Block block = sequence_.At(place);
-    const std::uint64_t samples = std::min(left, block.samples - begin);
-    slices.push_back({block.shard_index, block.block_index, static_cast<std::uint32_t>(begin),
-                      static_cast<std::uint32_t>(begin + samples)});
-    left -= samples;
-    begin = 0;
-    ++place;
+  if (begin == end) return slices;
+  std::uint64_t place = sequence_.PlaceOf(begin);
+  std::uint64_t skipped = begin - sequence_.Start(place);
+  std::uint64_t left = end - begin;
+  for (; left > 0; ++place, skipped = 0) {
+    const BlockSequence::Block run = sequence_.At(place);
+    const std::uint64_t block_samples = manifest_->shards[run.shard_index].block_samples;
+    const std::uint64_t run_end = std::min<std::uint64_t>(run.samples, skipped + left);
+    left -= run_end - skipped;
+    while (skipped < run_end) {
+      const std::uint64_t block = skipped / block_samples;
+      const std::uint64_t first = block * block_samples;
+      const std::uint64_t stop = std::min(run_end, first + block_samples);
+      slices.push_back({run.shard_index, run.block_index + static_cast<std::uint32_t>(block),
+                        static_cast<std::uint32_t>(skipped - first),
+                        static_cast<std::uint32_t>(stop - first)});
+      skipped = stop;
+    }
   }
   return slices;
+}
+
+std::uint64_t Plan::WindowSeed(std::uint64_t position) const {
+  const std::uint64_t epoch_seed = DeriveSeed(options_.seed, kEpochSeed, options_.epoch);
+  return DeriveSeed(epoch_seed, kWindowSeed, position);
 }
 
 Permutation Plan::WindowOrder(std::uint64_t window) const {
   const std::uint64_t samples = WindowSamples(window);
   if (!options_.shuffle) return Permutation::Identity(samples);
-  const std::uint64_t epoch_seed = DeriveSeed(options_.seed, kEpochSeed, options_.epoch);
   // Seeded by the place in the epoch, so that ranges that begin elsewhere do not
   // repeat each other's orders.
-  const std::uint64_t position = begin_ + window * options_.window_samples;
-  return Permutation(samples, DeriveSeed(epoch_seed, kWindowSeed, position));
+  return Permutation(samples, WindowSeed(begin_ + window * options_.window_samples));
 }
 
 std::uint64_t Plan::window_blocks_max() const {

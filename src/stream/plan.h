@@ -29,6 +29,8 @@ struct PlanOptions {
   std::uint64_t begin = 0;         // Positions in the epoch's sequence.
   std::uint64_t end = UINT64_MAX;  // Cut to the number of samples.
   std::uint64_t window_samples = 1u << 14;
+  // Neighbouring blocks that stay together in the epoch's sequence (block_sequence.h).
+  std::uint32_t run_blocks = 1;
 };
 
 // Samples [begin, end) of one block of one shard.
@@ -54,9 +56,14 @@ class Plan {
   // The slices whose samples make up a window, in the epoch's sequence.
   // Requires: window < window_count().
   std::vector<BlockSlice> WindowSlices(std::uint64_t window) const;
+  // The slices of positions [begin, end) of the epoch's sequence.
+  // Requires: begin <= end <= the samples of the split.
+  std::vector<BlockSlice> Slices(std::uint64_t begin, std::uint64_t end) const;
   // The order within a window: the i-th sample visited is number order(i) of the
   // window's slices laid end to end.
   Permutation WindowOrder(std::uint64_t window) const;
+  // The seed of the window that begins at a position of the epoch's sequence.
+  std::uint64_t WindowSeed(std::uint64_t position) const;
   std::uint64_t WindowSamples(std::uint64_t window) const;
   // Upper bound of the blocks that any window touches, for the memory arithmetic.
   std::uint64_t window_blocks_max() const;

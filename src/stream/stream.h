@@ -31,6 +31,7 @@
 #include "image/image.h"
 #include "shard/manifest.h"
 #include "store/object_store.h"
+#include "stream/destination.h"
 #include "stream/position.h"
 
 namespace dnc::stream {
@@ -75,16 +76,6 @@ struct StreamOptions {
   // Go on from here; what it fixes (split, shuffle, seed, window, lanes) is taken from
   // it, and the fields above are ignored.
   std::optional<StreamPosition> resume;
-};
-
-// Where the samples of one column go.
-struct Destination {
-  // A column of arrays: room for the batch, sample after sample. Null: left out.
-  std::byte* rows = nullptr;
-  // A column of varying lengths: receives the bytes of the batch and where each sample
-  // ends, in place of what they held. Both null: left out.
-  Bytes* bytes = nullptr;
-  std::vector<std::uint32_t>* ends = nullptr;
 };
 
 struct StreamStatistics {

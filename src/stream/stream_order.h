@@ -1,0 +1,105 @@
+// The order of a stream: which samples a worker visits, window after window and epoch
+// after epoch, from a position on, and what position it is at after so many of them.
+// Pure; memory is proportional to the number of shards and lanes.
+//
+// Position p of an epoch's sequence of runs (plan.h) belongs to window p / W. In a
+// window of S samples, lane l has its samples number l, l + L, l + 2L... of the visited
+// order. Shuffled, these are a stretch of the window's sequence of their own, so that a
+// worker fetches only what its lanes need; else they are those samples themselves.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "shard/manifest.h"
+#include "stream/plan.h"
+#include "stream/position.h"
+#include "stream/visit.h"
+
+namespace dnc::stream {
+
+struct Worker {
+  std::uint32_t index = 0;
+  std::uint32_t count = 1;
+};
+
+class StreamOrder {
+ public:
+  // A window of an epoch.
+  struct Place {
+    std::uint64_t epoch = 0;
+    std::uint64_t window = 0;
+  };
+
+  // `manifest` must outlive the order. `epochs` 0: without end.
+  // Errors: kInvalidArgument, workers that do not divide the lanes, a window that the
+  // lanes do not divide, a worker without samples; kCorrupt, rows beyond the epoch or
+  // apart from each other; those of Plan::Create.
+  static Result<StreamOrder> Create(const shard::Manifest* manifest, const StreamPosition& begin,
+                                    const Worker& worker, std::uint64_t epochs);
+
+  // The first window with samples left for this worker; nullopt at the end.
+  Result<std::optional<Place>> First() const;
+  // The one after `place`.
+  Result<std::optional<Place>> After(const Place& place) const;
+  // `number` is given to the visit.
+  Result<WindowVisit> VisitOf(const Place& place, std::uint64_t number) const;
+
+  // After `count` samples of an epoch were visited, from where the order began in it.
+  StreamPosition After(std::uint64_t epoch, std::uint64_t count) const;
+  // Samples that this worker visits in an epoch, from where the order began in it.
+  std::uint64_t SamplesOf(std::uint64_t epoch) const;
+
+  // The first ordinal from `from` on, in its epoch or the one after, of a window for
+  // which this worker needs a block. UINT64_MAX: there is none.
+  Result<std::uint64_t> NextNeed(std::uint32_t shard_index, std::uint32_t block_index,
+                                 std::uint64_t from) const;
+  std::uint64_t Ordinal(const Place& place) const {
+    return place.epoch * window_count() + place.window;
+  }
+
+  std::uint64_t sample_count() const { return sample_count_; }  // Of an epoch, all workers.
+  std::uint64_t window_count() const { return (sample_count_ - 1) / begin_.window_samples + 1; }
+
+ private:
+  StreamOrder() = default;
+  std::uint64_t lane_count() const { return begin_.rows.size(); }
+  // Samples of a lane among the first `samples` of an epoch (or of a window).
+  std::uint64_t LaneRows(std::uint64_t lane, std::uint64_t samples) const {
+    return samples <= lane ? 0 : (samples - lane - 1) / lane_count() + 1;
+  }
+  // Where lane `lane` begins in the sequence of a window of so many samples.
+  std::uint64_t LaneStart(std::uint64_t lane, std::uint64_t samples) const;
+  std::uint64_t WindowSamples(std::uint64_t window) const;
+  // Rows of each lane that are consumed where the order begins in an epoch.
+  std::vector<std::uint64_t> FirstRows(std::uint64_t epoch) const;
+  // The row from which all lanes of a group go on together, and the (row, lane) that come
+  // before, in order.
+  struct Start {
+    std::uint64_t whole_row = 0;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> ragged;
+  };
+  Start StartOf(const std::vector<std::uint64_t>& rows, std::uint64_t lane_begin,
+                std::uint64_t lane_end) const;
+  std::uint64_t SamplesLeft(const Place& place) const;
+  // The positions within a window that this worker's slices cover.
+  std::pair<std::uint64_t, std::uint64_t> Stretch(std::uint64_t window) const;
+  // The plan of an epoch; the last two are kept.
+  Result<std::shared_ptr<const Plan>> PlanOf(std::uint64_t epoch) const;
+
+  const shard::Manifest* manifest_ = nullptr;
+  StreamPosition begin_;
+  Worker worker_;
+  std::uint64_t epochs_ = 1;
+  std::uint64_t sample_count_ = 0;
+  std::uint64_t lane_begin_ = 0;  // Of the worker's group.
+  std::uint64_t lane_end_ = 0;
+  mutable std::vector<std::shared_ptr<const Plan>> plans_;
+};
+
+}  // namespace dnc::stream

@@ -183,6 +183,7 @@ class DirectoryStore final : public ObjectStore {
   }
 
   std::string Describe() const override { return "folder " + folder_; }
+  bool local() const override { return true; }
 
  private:
   Error ObjectError(const std::string& key, const char* operation, int error_number) const {

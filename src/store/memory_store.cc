@@ -77,6 +77,7 @@ class MemoryStore final : public ObjectStore {
   }
 
   std::string Describe() const override { return "memory"; }
+  bool local() const override { return true; }
 
  private:
   Result<std::shared_ptr<const Bytes>> Find(const std::string& key) const {

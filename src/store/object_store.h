@@ -52,6 +52,8 @@ class ObjectStore {
   virtual Result<std::vector<std::string>> List() const = 0;
   // For messages: "folder ./shards".
   virtual std::string Describe() const = 0;
+  // Whether its objects lie on this machine, so that no copy of them is worth keeping.
+  virtual bool local() const { return false; }
 };
 
 // Writes `bytes` under `key` in one call.

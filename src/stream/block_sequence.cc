@@ -264,10 +264,8 @@ std::uint64_t BlockSequence::BlocksTouchedByAny(std::uint64_t samples) const {
   std::uint64_t shorts = 0;
   for (const SizeClass& size_class : classes_) shorts += size_class.shorts.size();
   const std::uint64_t full_max = 2 + (samples - 1) / block_samples_min_;
-  // Runs in a stretch, and their share of all.
   const double share =
-      std::min(1.0, static_cast<double>(full_max) /
-                        static_cast<double>(std::max<std::uint64_t>(1, block_count_)));
+      std::min(1.0, static_cast<double>(full_max) / static_cast<double>(shard_blocks_));
   const double expected = static_cast<double>(shorts) * share;
   const auto likely = static_cast<std::uint64_t>(expected + 10 * std::sqrt(expected) + 10);
   return std::min({shard_blocks_, samples, full_max + std::min(shorts, likely)});

@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -76,19 +77,22 @@ struct StreamOptions {
   // Go on from here; what it fixes (split, shuffle, seed, window, lanes) is taken from
   // it, and the fields above are ignored.
   std::optional<StreamPosition> resume;
+  // Told, from a thread of the stream, what went wrong without stopping it: a full disk.
+  // May be empty.
+  std::function<void(const std::string&)> warn;
 };
 
 struct StreamStatistics {
-  std::uint64_t samples = 0;           // Handed out, repeated ones included.
-  std::uint64_t samples_repeated = 0;  // By reuse_max.
-  std::uint64_t fetched_bytes = 0;     // Read from the store.
-  std::uint64_t cache_bytes = 0;       // Read from the disk cache.
-  std::uint64_t decoded_bytes = 0;     // Raw columns.
-  std::uint64_t leaves_rejected = 0;   // Wrong or missing at one mirror.
-  std::uint64_t memory_peak_bytes = 0;
-  std::uint64_t disk_bytes = 0;  // Of the cache file, now.
-  Duration waited;               // Time that Next waited for data.
-  Duration elapsed;              // Since Open.
+  std::uint64_t samples = 0;            // Handed out, repeated ones included.
+  std::uint64_t samples_repeated = 0;   // By reuse_max.
+  std::uint64_t fetched_bytes = 0;      // Read from the store.
+  std::uint64_t cache_bytes = 0;        // Read from the disk cache.
+  std::uint64_t decoded_bytes = 0;      // Raw columns.
+  std::uint64_t leaves_rejected = 0;    // Wrong or missing at one mirror.
+  std::uint64_t memory_peak_bytes = 0;  // Of the budget.
+  std::uint64_t disk_bytes = 0;         // Of the cache file, now.
+  Duration waited;                      // Time that Next waited for data.
+  Duration elapsed;                     // Since Open.
 };
 
 // What a stream costs, before it is paid.
@@ -98,7 +102,8 @@ struct Forecast {
   double link_bytes_per_second = 0;     // Measured; 0 where all was on this machine.
   double link_samples_per_second = 0;   // What that link can feed.
   Duration epoch_download;
-  double waiting_share = 0;  // Of the time of training at the stated speed.
+  double samples_per_second = 0;  // Of the training; 0: unknown.
+  double waiting_share = 0;       // Of its time.
 
   // "an epoch is 1.2 GB, 96 s at 100 Mbit/s: training at 4,000 samples/s would wait 62%
   // of the time".

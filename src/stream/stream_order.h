@@ -52,7 +52,8 @@ class StreamOrder {
 
   // After `count` samples of an epoch were visited, from where the order began in it.
   StreamPosition After(std::uint64_t epoch, std::uint64_t count) const;
-  // Samples that this worker visits in an epoch, from where the order began in it.
+  // Samples that this worker visits in an epoch, from where the order began in it. Any
+  // number of an epoch may be asked for.
   std::uint64_t SamplesOf(std::uint64_t epoch) const;
 
   // The first ordinal from `from` on, in its epoch or the one after, of a window for

@@ -106,6 +106,12 @@ ByteSpan Window::Element(std::uint64_t i, std::size_t column) const {
   return slices_[row.slice].block->data.element(column, row.row);
 }
 
+Window::Origin Window::OriginOf(std::uint64_t i) const {
+  const Row row = RowOf(i);
+  const HeldBlock& block = *slices_[row.slice].block;
+  return {block.shard_index, block.block_index, row.row};
+}
+
 void Window::Reorder(std::uint64_t repeat) {
   // All samples of the window, whatever part of them was to be visited.
   const std::uint64_t seed = DeriveSeed(number_, kRepeatSeed, repeat);

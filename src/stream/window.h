@@ -60,6 +60,13 @@ class Window {
                 std::uint64_t offset) const;
   // The bytes of the i-th sample visited in a column of varying lengths.
   ByteSpan Element(std::uint64_t i, std::size_t column) const;
+  // Where the i-th sample visited lies.
+  struct Origin {
+    std::uint32_t shard_index = 0;
+    std::uint32_t block_index = 0;
+    std::uint32_t row = 0;  // Of the block.
+  };
+  Origin OriginOf(std::uint64_t i) const;
   // The same samples in another order, `repeat` times different.
   void Reorder(std::uint64_t repeat);
 

@@ -122,7 +122,8 @@ void WindowFiller::AddLeaves(const BlockSlice& slice, std::vector<LeafRef>* leav
     if (std::find(leaves->begin(), leaves->end(), ref) == leaves->end()) leaves->push_back(ref);
   };
   const shard::ShardInfo* info = &manifest_->shards[slice.shard_index];
-  if (info->leaves.empty()) return;  // Open() will say what is wrong.
+  // If they are not as many as they must, Open() will say so.
+  if (info->leaves.size() != shard::LeafCount(info->bytes)) return;
   // Where a block lies is known once its shard is open, which takes the shard's last leaf.
   auto open = open_by_index_.find(slice.shard_index);
   if (open == open_by_index_.end()) {

@@ -1,12 +1,13 @@
 // Bytes of a shard come from machines nobody vouches for: whatever the store
 // answers, nothing but the manifest's bytes may come through.
 
-#include "stream/verified_source.h"
+#include "stream/leaf_cache.h"
 
 #include <gtest/gtest.h>
 
 #include "base/hash.h"
 #include "stream/dataset_for_test.h"
+#include "stream/verified_source.h"
 #include "testing/testing.h"
 
 namespace dnc::stream {
@@ -17,9 +18,9 @@ using ::testing::HasSubstr;
 
 constexpr std::uint64_t kLeaf = shard::kLeafBytes;
 
-class VerifiedSourceTest : public ::testing::Test {
+class LeafCacheTest : public ::testing::Test {
  protected:
-  VerifiedSourceTest() {
+  LeafCacheTest() {
     // Leaves that differ from each other in every place but a few.
     bytes_.resize(3 * kLeaf + 100);
     for (std::size_t i = 0; i < bytes_.size(); ++i) {
@@ -36,7 +37,8 @@ class VerifiedSourceTest : public ::testing::Test {
 
   // Reads through a cache of `leaf_count_max` leaves.
   Result<Bytes> Read(std::uint64_t offset, std::size_t size, std::uint64_t leaf_count_max = 2) {
-    LeafCache leaves(&store_, {kLeaf, leaf_count_max}, &meter_, &stop_);
+    LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = leaf_count_max}, &meter_,
+                     &stop_);
     Bytes out(size);
     DNC_TRY(VerifiedSource(&info_, 0, &leaves).ReadAt(offset, out));
     return out;
@@ -53,7 +55,7 @@ class VerifiedSourceTest : public ::testing::Test {
   std::atomic<bool> stop_ = false;
 };
 
-TEST_F(VerifiedSourceTest, ReadsAnyRange) {
+TEST_F(LeafCacheTest, ReadsAnyRange) {
   const std::vector<std::pair<std::uint64_t, std::size_t>> ranges = {
       {0, 1},           {0, kLeaf},           {5, kLeaf},      {kLeaf - 1, 2},      {kLeaf, kLeaf},
       {3 * kLeaf, 100}, {0, 3 * kLeaf + 100}, {17, 3 * kLeaf}, {3 * kLeaf + 100, 0}};
@@ -65,7 +67,7 @@ TEST_F(VerifiedSourceTest, ReadsAnyRange) {
   }
 }
 
-TEST_F(VerifiedSourceTest, RefusesAnyLeafWithAByteChanged) {
+TEST_F(LeafCacheTest, RefusesAnyLeafWithAByteChanged) {
   for (std::uint64_t leaf = 0; leaf < 4; ++leaf) {
     SCOPED_TRACE(leaf);
     std::byte& byte = store_.object(info_.cid)[leaf * kLeaf + 50];
@@ -80,8 +82,8 @@ TEST_F(VerifiedSourceTest, RefusesAnyLeafWithAByteChanged) {
   }
 }
 
-TEST_F(VerifiedSourceTest, TriesALeafAgainAfterAnError) {
-  LeafCache leaves(&store_, {kLeaf, 1}, &meter_, &stop_);
+TEST_F(LeafCacheTest, TriesALeafAgainAfterAnError) {
+  LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 1}, &meter_, &stop_);
   const VerifiedSource source(&info_, 0, &leaves);
   store_.FailRead(1);
   Bytes out(10);
@@ -93,18 +95,18 @@ TEST_F(VerifiedSourceTest, TriesALeafAgainAfterAnError) {
   EXPECT_EQ(out, Expected(0, 10));
 }
 
-TEST_F(VerifiedSourceTest, RefusesToReadPastTheEnd) {
+TEST_F(LeafCacheTest, RefusesToReadPastTheEnd) {
   EXPECT_THAT(Read(3 * kLeaf + 99, 2), test::FailsWith(ErrorCode::kCorrupt, HasSubstr(info_.cid)));
   EXPECT_THAT(Read(UINT64_MAX, 2), test::FailsWith(ErrorCode::kCorrupt));
 }
 
-TEST_F(VerifiedSourceTest, PassesOnAShortObject) {
+TEST_F(LeafCacheTest, PassesOnAShortObject) {
   store_.object(info_.cid).resize(2 * kLeaf + 7);
   EXPECT_THAT(Read(2 * kLeaf, 1), test::FailsWith(ErrorCode::kCorrupt));
 }
 
-TEST_F(VerifiedSourceTest, KeepsTheLastLeavesAndCountsThem) {
-  LeafCache leaves(&store_, {kLeaf, 2}, &meter_, &stop_);
+TEST_F(LeafCacheTest, KeepsTheLastLeavesAndCountsThem) {
+  LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 2}, &meter_, &stop_);
   const VerifiedSource source(&info_, 0, &leaves);
   Bytes out(1);
   for (const std::uint64_t leaf : {0u, 1u, 0u, 1u, 2u, 1u, 0u}) {
@@ -113,19 +115,18 @@ TEST_F(VerifiedSourceTest, KeepsTheLastLeavesAndCountsThem) {
   }
   // 0 and 1 once, 2 in the place of 0, 0 in the place of 2.
   EXPECT_EQ(store_.reads().size(), 4u);
-  EXPECT_EQ(leaves.fetched_bytes(), 4 * kLeaf);
+  EXPECT_EQ(leaves.counters().fetched_bytes, 4 * kLeaf);
   EXPECT_EQ(meter_.held(), 2 * kLeaf);
 }
 
-TEST_F(VerifiedSourceTest, FetchesSeveralLeavesAtOnce) {
-  LeafCache leaves(&store_, {kLeaf, 4}, &meter_, &stop_);
+TEST_F(LeafCacheTest, FetchesSeveralLeavesAtOnce) {
+  LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 4}, &meter_, &stop_);
   const VerifiedSource source(&info_, 0, &leaves);
   Bytes out(1);
   ASSERT_THAT(source.ReadAt(2 * kLeaf, out), test::Succeeds());
   const std::vector<LeafRef> refs = {
       {&info_, 0, 0}, {&info_, 0, 1}, {&info_, 0, 2}, {&info_, 0, 3}};
-  ASSERT_THAT(leaves.Prefetch(refs), test::Succeeds());
-  EXPECT_EQ(store_.reads().size(), 4u);  // Leaf 2 was there.
+  leaves.Expect(refs);
   for (std::uint64_t leaf = 0; leaf < 4; ++leaf) {
     ASSERT_THAT(source.ReadAt(leaf * kLeaf + 5, out), test::Succeeds());
     EXPECT_EQ(out, Expected(leaf * kLeaf + 5, 1));
@@ -133,42 +134,48 @@ TEST_F(VerifiedSourceTest, FetchesSeveralLeavesAtOnce) {
   EXPECT_EQ(store_.reads().size(), 4u);
 }
 
-TEST_F(VerifiedSourceTest, KeepsNoLeafOfABatchThatIsNotTheManifests) {
+TEST_F(LeafCacheTest, KeepsNoLeafOfABatchThatIsNotTheManifests) {
   for (std::uint64_t changed = 0; changed < 4; ++changed) {
     SCOPED_TRACE(changed);
-    LeafCache leaves(&store_, {kLeaf, 4}, &meter_, &stop_);
+    LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 4}, &meter_, &stop_);
     std::byte& byte = store_.object(info_.cid)[changed * kLeaf + 50];
     byte ^= std::byte{0x10};
     const std::vector<LeafRef> refs = {
         {&info_, 0, 3}, {&info_, 0, 2}, {&info_, 0, 1}, {&info_, 0, 0}};
-    EXPECT_THAT(
-        leaves.Prefetch(refs),
-        test::FailsWith(ErrorCode::kCorrupt, HasSubstr("leaf " + std::to_string(changed) + " ")));
-    EXPECT_THAT(leaves.Get({&info_, 0, changed}), test::FailsWith(ErrorCode::kCorrupt));
+    leaves.Expect(refs);
+    for (std::uint64_t leaf = 0; leaf < 4; ++leaf) {
+      if (leaf == changed) continue;
+      EXPECT_THAT(leaves.Get({&info_, 0, leaf}), test::Succeeds());
+    }
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_THAT(
+          leaves.Get({&info_, 0, changed}),
+          test::FailsWith(ErrorCode::kCorrupt, HasSubstr("leaf " + std::to_string(changed) + " ")));
+    }
     byte ^= std::byte{0x10};
   }
 }
 
-TEST_F(VerifiedSourceTest, GivesItsMemoryBack) {
+TEST_F(LeafCacheTest, GivesItsMemoryBack) {
   EXPECT_THAT(Read(0, 100), test::Succeeds());
   EXPECT_EQ(meter_.held(), 0u);
 }
 
-TEST_F(VerifiedSourceTest, TellsShardsApart) {
+TEST_F(LeafCacheTest, TellsShardsApart) {
   shard::ShardInfo other = info_;
   other.cid = "other";
   Bytes changed = bytes_;
   changed[0] ^= std::byte{1};
   other.leaves[0] = Sha256(ByteSpan(changed).first(kLeaf));
   store_.object("other") = changed;
-  LeafCache leaves(&store_, {kLeaf, 4}, &meter_, &stop_);
+  LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 4}, &meter_, &stop_);
   Bytes out(1);
   ASSERT_THAT(VerifiedSource(&info_, 0, &leaves).ReadAt(0, out), test::Succeeds());
   ASSERT_THAT(VerifiedSource(&other, 1, &leaves).ReadAt(0, out), test::Succeeds());
   EXPECT_EQ(out[0], changed[0]);
 }
 
-TEST_F(VerifiedSourceTest, StopsWhenItIsTold) {
+TEST_F(LeafCacheTest, StopsWhenItIsTold) {
   stop_ = true;
   EXPECT_THAT(Read(0, 1), test::FailsWith(ErrorCode::kCancelled));
 }

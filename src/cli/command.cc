@@ -31,6 +31,7 @@ int Main(int argc, char** argv) {
   AddDivide(&registry);
   AddInspect(&registry);
   AddVerify(&registry);
+  AddStream(&registry);
   AddTrain(&registry);
   AddEvaluate(&registry);
   AddPredict(&registry);

@@ -35,6 +35,7 @@ CLI::App* AddCommand(Registry* registry, const CommandText& text, std::function<
 void AddDivide(Registry* registry);
 void AddInspect(Registry* registry);
 void AddVerify(Registry* registry);
+void AddStream(Registry* registry);
 void AddTrain(Registry* registry);
 void AddEvaluate(Registry* registry);
 void AddPredict(Registry* registry);

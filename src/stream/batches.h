@@ -26,6 +26,8 @@ class Batches {
   // As Stream::Next; what varies is put behind what the destinations hold.
   virtual Result<Gathered> Next(std::uint64_t sample_count_max,
                                 std::span<const Destination> destinations) = 0;
+  // Whether Next would not wait; waits for that, at most `timeout`.
+  virtual bool WaitUntilReady(Duration timeout) = 0;
   virtual Duration waited() const = 0;
 };
 

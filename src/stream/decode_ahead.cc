@@ -1,6 +1,7 @@
 #include "stream/decode_ahead.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -33,6 +34,7 @@ class DecodedBatches final : public Batches {
   Status Start();
   Result<Gathered> Next(std::uint64_t sample_count_max,
                         std::span<const Destination> destinations) override;
+  bool WaitUntilReady(Duration timeout) override;
   Duration waited() const override { return waited_; }
 
  private:
@@ -46,6 +48,8 @@ class DecodedBatches final : public Batches {
   void RunDecoder();
   // Waits for a free chunk and samples for it. False: there will be none.
   bool Claim(std::unique_lock<std::mutex>* lock, Task* task);
+  // Whether Next would not wait.
+  bool Ready() const { return order_.empty() ? ended_ : order_.front()->done; }
   // Makes window_ one with samples left, or ended_ true. Called by one thread at a time.
   void TakeWindow(std::unique_lock<std::mutex>* lock);
   Status Decode(const Task& task, image::ImageDecoder* decoder) const;
@@ -270,19 +274,21 @@ void DecodedBatches::CopyOut(const Chunk& chunk, std::uint64_t first, std::uint6
   }
 }
 
+bool DecodedBatches::WaitUntilReady(Duration timeout) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::microseconds(timeout.us), [this] { return Ready(); });
+}
+
 Result<Gathered> DecodedBatches::Next(std::uint64_t sample_count_max,
                                       std::span<const Destination> destinations) {
   Gathered gathered;
   std::unique_lock lock(mutex_);
   while (gathered.samples < sample_count_max) {
-    const auto there = [this] {
-      return (!order_.empty() && order_.front()->done) || (order_.empty() && ended_);
-    };
-    if (!there()) {
+    if (!Ready()) {
       const Instant begin = MonotonicNow();
       starving_ = true;
       changed_.notify_all();
-      changed_.wait(lock, there);
+      changed_.wait(lock, [this] { return Ready(); });
       starving_ = false;
       waited_ = waited_ + (MonotonicNow() - begin);
     }

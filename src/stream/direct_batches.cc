@@ -11,6 +11,11 @@ class DirectBatches final : public Batches {
 
   Result<Gathered> Next(std::uint64_t sample_count_max,
                         std::span<const Destination> destinations) override;
+  bool WaitUntilReady(Duration timeout) override {
+    const bool here =
+        window_ != nullptr && (consumed_ < window_->samples() || repeats_ < reuse_max_);
+    return here || pump_->WaitReady(timeout);
+  }
   Duration waited() const override { return pump_->waited(); }
 
  private:

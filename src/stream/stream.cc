@@ -41,6 +41,7 @@ class StreamOfWindows final : public Stream {
   using Stream::Next;
   Result<std::uint64_t> Next(std::uint64_t sample_count_max,
                              std::span<const Destination> destinations) override;
+  bool WaitUntilReady(Duration timeout) override { return batches_->WaitUntilReady(timeout); }
   StreamPosition position() const override;
   StreamStatistics statistics() const override;
   const StreamPlan& plan() const override { return plan_; }

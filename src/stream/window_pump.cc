@@ -106,10 +106,10 @@ bool WindowPump::Ready() const {
   return !ready_.empty() || ended_;
 }
 
-void WindowPump::WaitReady(Duration timeout) const {
+bool WindowPump::WaitReady(Duration timeout) const {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, std::chrono::microseconds(timeout.us),
-                    [this] { return !ready_.empty() || ended_ || stop_.load(); });
+  return changed_.wait_for(lock, std::chrono::microseconds(timeout.us),
+                           [this] { return !ready_.empty() || ended_ || stop_.load(); });
 }
 
 void WindowPump::Return(std::unique_ptr<Window> window) {

@@ -39,8 +39,8 @@ class WindowPump {
   Result<std::unique_ptr<Window>> Take();
   // Whether Take() would not wait.
   bool Ready() const;
-  // Waits until Take() would not, or `timeout` has passed.
-  void WaitReady(Duration timeout) const;
+  // Waits until Take() would not, or `timeout` has passed; returns which.
+  bool WaitReady(Duration timeout) const;
   // Takes back a window that was consumed.
   void Return(std::unique_ptr<Window> window);
   // Ends what waits in Take(), with kCancelled. From any thread.

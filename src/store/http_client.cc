@@ -91,7 +91,7 @@ struct HttpClient::Exchange {
   bool limited_down = false;
   bool started = false;
   bool enough = false;
-  std::size_t sent = 0;
+  std::uint64_t sent = 0;
   std::optional<Error> error;  // Of start, sink or a limit.
   Instant last_activity;
   std::array<char, CURL_ERROR_SIZE> message{};
@@ -106,10 +106,15 @@ struct HttpClient::Exchange {
 
   static std::size_t OnUpload(char* buffer, std::size_t size, std::size_t count, void* user) {
     Exchange* self = Of(user);
-    const ByteSpan rest = self->request->body->subspan(self->sent);
-    const std::size_t room = std::min(size * count, rest.size());
+    const HttpBody& body = *self->request->body;
+    const std::size_t room = std::min<std::uint64_t>(size * count, body.bytes - self->sent);
+    if (room == 0) return 0;
     if (self->limited_up) self->Pass(&UpLimiter(), room);
-    std::copy_n(rest.begin(), room, reinterpret_cast<std::byte*>(buffer));
+    const auto out = std::span(reinterpret_cast<std::byte*>(buffer), room);
+    if (Status read = body.read(self->sent, out); !read.ok()) {
+      self->error = read.error();
+      return CURL_READFUNC_ABORT;
+    }
     self->sent += room;
     self->last_activity = MonotonicNow();
     return room;
@@ -118,8 +123,8 @@ struct HttpClient::Exchange {
   static int OnRewind(void* user, curl_off_t offset, int origin) {
     Exchange* self = Of(user);
     const auto to = static_cast<std::uint64_t>(offset);
-    if (origin != SEEK_SET || to > self->request->body->size()) return CURL_SEEKFUNC_CANTSEEK;
-    self->sent = static_cast<std::size_t>(to);
+    if (origin != SEEK_SET || to > self->request->body->bytes) return CURL_SEEKFUNC_CANTSEEK;
+    self->sent = to;
     return CURL_SEEKFUNC_OK;
   }
 
@@ -234,14 +239,14 @@ void SetRequest(CURL* easy, const HttpRequest& request, HeaderList* headers) {
   if (request.method == "HEAD") {
     curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   } else {
-    if (request.body) {
+    if (request.body != nullptr) {
       headers->Add("Expect:");  // The body is small; asking first costs a round trip.
       curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
       curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
-                       static_cast<curl_off_t>(request.body->size()));
+                       static_cast<curl_off_t>(request.body->bytes));
       curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
     }
-    if (request.method != "GET" || request.body) {
+    if (request.method != "GET" || request.body != nullptr) {
       curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
     }
   }
@@ -258,6 +263,14 @@ void SetRequest(CURL* easy, const HttpRequest& request, HeaderList* headers) {
 }
 
 }  // namespace
+
+HttpBody BodyOf(ByteSpan bytes) {
+  return {bytes.size(), [bytes](std::uint64_t offset, std::span<std::byte> out) -> Status {
+            const ByteSpan part = bytes.subspan(static_cast<std::size_t>(offset), out.size());
+            std::copy(part.begin(), part.end(), out.begin());
+            return {};
+          }};
+}
 
 bool IsPassingStatus(int status) {
   if (status == 501 || status == 505) return false;  // What the server cannot do.
@@ -366,7 +379,8 @@ Result<HttpResponse> HttpClient::Run(const HttpRequest& request) {
     if (!response.ok()) {
       if (response.error().code != ErrorCode::kUnavailable) return response.error();
       DNC_TRY(retry.Next(response.error()));
-    } else if (IsPassingStatus(response->status)) {
+    } else if (IsPassingStatus(response->status) &&
+               (response->status != 500 || request.internal_error_passes)) {
       DNC_TRY(retry.Next(StatusError(*response, DisplayUrl(request.url)),
                          response->headers.retry_after));
     } else {

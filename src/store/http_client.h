@@ -41,12 +41,22 @@ struct HttpResponse {
   bool ok() const { return status >= 200 && status < 300; }
 };
 
+// What is sent, and perhaps sent again from its start.
+struct HttpBody {
+  std::uint64_t bytes = 0;
+  // Fills `out`, which ends at `bytes` at most.
+  std::function<Status(std::uint64_t offset, std::span<std::byte> out)> read;
+};
+
+// A body that the caller keeps alive.
+HttpBody BodyOf(ByteSpan bytes);
+
 struct HttpRequest {
   std::string method = "GET";
   std::string url;
   std::vector<std::string> headers;         // "Name: value".
   std::string range;                        // "0-99"; empty: the whole.
-  std::optional<ByteSpan> body;             // Sent, even if it is empty.
+  const HttpBody* body = nullptr;           // Sent; null: none. Outlives the request.
   std::uint64_t body_bytes_max = 1u << 20;  // Of HttpResponse::body.
   // Called once the headers of a 2xx answer are there; an error ends the transfer.
   std::function<Status(const HttpResponse&)> start;
@@ -54,7 +64,8 @@ struct HttpRequest {
   // transfer well. Null: HttpResponse::body does.
   std::function<Result<bool>(ByteSpan)> sink;
   bool follow_redirects = true;
-  const S3Signer* signer = nullptr;  // Outlives the request.
+  bool internal_error_passes = true;  // Status 500, which some servers use for all errors.
+  const S3Signer* signer = nullptr;   // Outlives the request.
 };
 
 // Whether an answer of this status may be another one a moment later.

@@ -21,15 +21,11 @@ HttpRequest RequestFor(const HttpObject& object) {
   return request;
 }
 
-std::string NameOf(const HttpObject& object) {
-  return object.key + " in " + object.store + " (" + DisplayUrl(object.url) + ")";
-}
-
 Error ErrorOf(const HttpObject& object, const HttpResponse& response) {
+  if (object.status_error != nullptr) return object.status_error(object, response);
   if (response.status == 404 || response.status == 410) {
     return NoObjectError(object.key, object.store);
   }
-  if (object.status_error != nullptr) return object.status_error(response, NameOf(object));
   return StatusError(response, NameOf(object));
 }
 
@@ -179,6 +175,10 @@ class RangeRead {
 };
 
 }  // namespace
+
+std::string NameOf(const HttpObject& object) {
+  return object.key + " in " + object.store + " (" + DisplayUrl(object.url) + ")";
+}
 
 Result<std::uint64_t> HttpObjectSize(HttpClient* client, const HttpObject& object) {
   HttpRequest request = RequestFor(object);

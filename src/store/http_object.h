@@ -20,9 +20,12 @@ struct HttpObject {
   std::vector<std::string> headers;
   const S3Signer* signer = nullptr;
   bool follow_redirects = true;
-  // Makes the error of a status that is not 2xx, 404 or 410; null: StatusError.
-  Error (*status_error)(const HttpResponse& response, const std::string& what) = nullptr;
+  // Makes the error of a status that is not 2xx; null: as HTTP alone says.
+  Error (*status_error)(const HttpObject& object, const HttpResponse& response) = nullptr;
 };
+
+// "KEY in STORE (URL)".
+std::string NameOf(const HttpObject& object);
 
 // By HEAD; where that says nothing, by asking for the first byte. A server that tells no
 // length at all is read to the end, without keeping anything.

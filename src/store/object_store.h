@@ -50,6 +50,9 @@ class ObjectStore {
   virtual Status Delete(const std::string& key) = 0;
   // Keys in ascending order.
   virtual Result<std::vector<std::string>> List() const = 0;
+  // Where everyone finds what the store holds now, as OpenStore takes it: "ipfs://CID".
+  // Empty: where it was opened.
+  virtual Result<std::string> PublicLocation() const { return std::string(); }
   // For messages: "folder ./shards".
   virtual std::string Describe() const = 0;
   // Whether its objects lie on this machine, so that no copy of them is worth keeping.

@@ -6,6 +6,8 @@
 #include <thread>
 
 #include "base/prng.h"
+#include "store/open_store.h"
+#include "store/servers_for_test.h"
 #include "testing/testing.h"
 
 // What every store must do, run over each of them.
@@ -25,22 +27,103 @@ Bytes BytesOf(std::string_view text) {
   return Bytes(bytes.begin(), bytes.end());
 }
 
-struct Kind {
-  const char* name;
-  bool is_folder;
+enum class Kind { kMemory, kDirectory, kHttp, kS3, kIpfs };
+
+const char* KindName(Kind kind) {
+  switch (kind) {
+    case Kind::kMemory:
+      return "Memory";
+    case Kind::kDirectory:
+      return "Directory";
+    case Kind::kHttp:
+      return "Http";
+    case Kind::kS3:
+      return "S3";
+    case Kind::kIpfs:
+      return "Ipfs";
+  }
+  return "";
+}
+
+// Reads through one store what is written through another to the same place: HTTP is read
+// only, and what it serves comes from a folder.
+class WrittenElsewhere final : public ObjectStore {
+ public:
+  WrittenElsewhere(std::unique_ptr<ObjectStore> reader, std::unique_ptr<ObjectStore> writer)
+      : reader_(std::move(reader)), writer_(std::move(writer)) {}
+
+  Result<std::unique_ptr<ObjectWriter>> Create() override { return writer_->Create(); }
+  Result<std::uint64_t> Size(const std::string& key) const override { return reader_->Size(key); }
+  Status Read(const std::string& key, std::uint64_t offset,
+              std::span<std::byte> out) const override {
+    return reader_->Read(key, offset, out);
+  }
+  Status Delete(const std::string& key) override { return writer_->Delete(key); }
+  Result<std::vector<std::string>> List() const override { return writer_->List(); }
+  std::string Describe() const override { return reader_->Describe(); }
+
+ private:
+  std::unique_ptr<ObjectStore> reader_;
+  std::unique_ptr<ObjectStore> writer_;
 };
+
+// Servers are started when the first test needs them, and end with the process.
+template <typename Server>
+Server* SharedServer() {
+  static Server server;
+  return &server;
+}
 
 class ObjectStoreTest : public ::testing::TestWithParam<Kind> {
  protected:
-  ObjectStoreTest() {
-    if (GetParam().is_folder) {
-      auto opened = OpenDirectoryStore(folder_ / "objects");
-      DNC_ASSERT(opened.ok());
-      store_ = std::move(*opened);
-    } else {
-      store_ = MakeMemoryStore();
+  void SetUp() override {
+    static int counter = 0;
+    const std::string name = "store-" + std::to_string(++counter);
+    StoreOptions options;
+    options.create = true;
+    std::string location = folder_ / "objects";
+    const TestServer* server = nullptr;
+    switch (GetParam()) {
+      case Kind::kMemory:
+        store_ = MakeMemoryStore();
+        return;
+      case Kind::kDirectory:
+        break;
+      case Kind::kHttp: {
+        NginxServer* const nginx = SharedServer<NginxServer>();
+        server = nginx;
+        OpenHttp(*nginx, name);
+        break;
+      }
+      case Kind::kS3:
+        server = SharedServer<S3Server>();
+        ::setenv("AWS_ACCESS_KEY_ID", S3Server::kAccessKey, 1);
+        ::setenv("AWS_SECRET_ACCESS_KEY", S3Server::kSecretKey, 1);
+        options.s3_endpoint = server->url();
+        location = "s3://bucket/" + name;
+        break;
+      case Kind::kIpfs:
+        server = SharedServer<KuboServer>();
+        options.ipfs_api = server->url();
+        location = "ipfs://" + name;
+        break;
     }
+    if (server != nullptr && !server->problem().empty()) GTEST_SKIP() << server->problem();
+    if (store_ != nullptr) return;
+    auto opened = OpenStore(location, options);
+    ASSERT_THAT(opened, Succeeds());
+    store_ = std::move(*opened);
   }
+
+  void OpenHttp(const NginxServer& nginx, const std::string& name) {
+    if (!nginx.problem().empty()) return;
+    auto writer = OpenDirectoryStore(nginx.root() + "/" + name);
+    auto reader = OpenStore(nginx.url() + "/" + name, {});
+    ASSERT_THAT(writer, Succeeds());
+    ASSERT_THAT(reader, Succeeds());
+    store_ = std::make_unique<WrittenElsewhere>(std::move(*reader), std::move(*writer));
+  }
+
   std::string Text(const std::string& key) {
     const auto bytes = GetObject(*store_, key, 1 << 20);
     return bytes.ok() ? std::string(AsText(*bytes)) : bytes.error().message;
@@ -51,19 +134,22 @@ class ObjectStoreTest : public ::testing::TestWithParam<Kind> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Stores, ObjectStoreTest,
-                         ::testing::Values(Kind{"Memory", false}, Kind{"Directory", true}),
-                         [](const auto& kind) { return kind.param.name; });
+                         ::testing::Values(Kind::kMemory, Kind::kDirectory, Kind::kHttp, Kind::kS3,
+                                           Kind::kIpfs),
+                         [](const auto& kind) { return KindName(kind.param); });
 
 TEST_P(ObjectStoreTest, GivesBackWhatWasPut) {
-  Bytes bytes(100'000);
+  Bytes bytes(2'500'000);  // More than a leaf of IPFS.
   Prng prng(1);
   for (std::byte& b : bytes) b = static_cast<std::byte>(prng.Next());
   ASSERT_THAT(PutObject(store_.get(), "a-key_1.bin", bytes), Succeeds());
   EXPECT_EQ(*store_->Size("a-key_1.bin"), bytes.size());
   EXPECT_EQ(*GetObject(*store_, "a-key_1.bin", bytes.size()), bytes);
   Bytes part(1000);
-  ASSERT_THAT(store_->Read("a-key_1.bin", 77, part), Succeeds());
-  EXPECT_TRUE(std::equal(part.begin(), part.end(), bytes.begin() + 77));
+  for (const std::ptrdiff_t offset : {77, (1 << 20) - 500, 2'499'000}) {
+    ASSERT_THAT(store_->Read("a-key_1.bin", static_cast<std::uint64_t>(offset), part), Succeeds());
+    EXPECT_TRUE(std::equal(part.begin(), part.end(), bytes.begin() + offset)) << offset;
+  }
 }
 
 TEST_P(ObjectStoreTest, HoldsEmptyObjects) {
@@ -92,7 +178,7 @@ TEST_P(ObjectStoreTest, LeavesNothingOfAWriterThatIsGivenUp) {
     ASSERT_THAT((*writer)->Write(AsBytes("half")), Succeeds());
   }
   EXPECT_THAT(*store_->List(), IsEmpty());
-  if (GetParam().is_folder) {
+  if (GetParam() == Kind::kDirectory) {
     EXPECT_TRUE(std::filesystem::is_empty(folder_ / "objects"));
   }
 }

@@ -61,6 +61,8 @@ Result<std::unique_ptr<ObjectStore>> OpenOne(const std::string& location,
   if (location.starts_with("http://") || location.starts_with("https://")) {
     return OpenHttpStore(location, options);
   }
+  if (location.starts_with("s3://")) return OpenS3Store(location, options);
+  if (location.starts_with("ipfs://")) return OpenIpfsStore(location, options);
   return Error{ErrorCode::kInvalidArgument,
                "\"" + DisplayUrl(location) +
                    "\" is no known kind of location; expected a folder, or a URL that begins "

@@ -3,8 +3,9 @@
 //   ./shards, file:///data/shards     a directory
 //   http(s)://host/path               HTTP, read only
 //   s3://bucket/prefix                S3 and what speaks its protocol
-//   ipfs://CID, ipfs://               IPFS: a directory's root or a manifest, or objects by CID
-//   ipfs://NAME                       a folder of a Kubo node's own files, to write to
+//   ipfs://CID, ipfs://               IPFS, read only: a folder or a manifest by its CID, and
+//                                     objects by theirs
+//   ipfs://NAME                       the folder /dnc/NAME of a Kubo node's files, to write to
 //
 // A store over the network retries what may pass (connections that fail or stall, the
 // statuses 408, 425, 429 and 5xx; Retry-After is honoured), goes on where a transfer broke
@@ -39,12 +40,15 @@ struct StoreOptions {
   Duration retry_wait_first = Duration::Milliseconds(200);  // Doubles, up to 10 s.
   Duration stall_timeout = Duration::Seconds(30);           // Without progress.
   std::string proxy;                                        // Else as the environment says.
-  std::string s3_endpoint;  // "http://127.0.0.1:9000"; else AWS_ENDPOINT_URL, else Amazon's.
-  std::string s3_region;    // Else AWS_REGION, else us-east-1.
-  bool s3_anonymous = false;
-  bool s3_path_style = false;  // bucket in the path; always so with an endpoint of an IP address.
-  std::vector<std::string> ipfs_gateways;  // Trustless gateways, in order.
-  std::string ipfs_api;                    // Kubo RPC, to write: "http://127.0.0.1:5001".
+  // "http://127.0.0.1:9000"; else AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else Amazon's. The
+  // bucket goes into the path, unless "{bucket}" stands in the endpoint's host.
+  std::string s3_endpoint;
+  std::string s3_region;       // Else AWS_REGION, AWS_DEFAULT_REGION, else us-east-1.
+  bool s3_anonymous = false;   // Else AWS_ACCESS_KEY_ID and so on, else ~/.aws/credentials.
+  bool s3_path_style = false;  // The bucket in the path at Amazon's too.
+  // Trustless gateways, the fastest first; else IPFS_GATEWAY, else the node itself.
+  std::vector<std::string> ipfs_gateways;
+  std::string ipfs_api;  // Kubo RPC; else DNC_IPFS_API, else http://127.0.0.1:5001.
   // Other locations of the same objects: to read, they become one store (MakeMirrors).
   std::vector<std::string> mirrors;
   bool create = false;  // To write: a folder is created if it is missing; no mirrors.

@@ -32,6 +32,7 @@ int Main(int argc, char** argv) {
   AddInspect(&registry);
   AddVerify(&registry);
   AddStream(&registry);
+  AddCid(&registry);
   AddTrain(&registry);
   AddEvaluate(&registry);
   AddPredict(&registry);

@@ -14,12 +14,12 @@
 #include "base/hash.h"
 #include "base/human.h"
 #include "cli/command.h"
-#include "cli/dataset.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/progress.h"
 #include "cli/store_options.h"
 #include "cli/values.h"
+#include "divide/dataset.h"
 #include "stream/allocator.h"
 
 namespace dnc::cli {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -50,6 +51,9 @@ struct DirectoryEntry {
 // Errors: kInvalidArgument, a name that is empty, "." or "..", holds '/' or 0, or comes
 // twice.
 Result<Root> BuildDirectory(std::vector<DirectoryEntry> entries, const BlockSink& sink = {});
+
+// A symbolic link.
+Root BuildSymlink(std::string_view target, const BlockSink& sink = {});
 
 // ---- Reading
 

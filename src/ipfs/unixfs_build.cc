@@ -172,4 +172,14 @@ Result<Root> BuildDirectory(std::vector<DirectoryEntry> entries, const BlockSink
   return FinishNode(node, 0, sink);
 }
 
+Root BuildSymlink(std::string_view target, const BlockSink& sink) {
+  UnixFsData data;
+  data.type = UnixFsType::kSymlink;
+  const ByteSpan bytes = AsBytes(target);
+  data.data.emplace(bytes.begin(), bytes.end());
+  DagNode node;
+  node.data = EncodeUnixFs(data);
+  return FinishNode(node, 0, sink);
+}
+
 }  // namespace dnc::ipfs

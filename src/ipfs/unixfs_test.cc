@@ -165,6 +165,11 @@ TEST(UnixFsTest, NamesAnEmptyFolderAsEveryoneDoes) {
   EXPECT_TRUE(ListDirectory(root->cid, blocks.fetch())->empty());
 }
 
+TEST(UnixFsTest, NamesASymbolicLinkAsKuboDoes) {
+  EXPECT_EQ(BuildSymlink("../x").cid.Text(),
+            "bafybeih2lj6etznrpm3z6suw7a4czbmlyzar5kytsro2lq7qqeejcrwuja");
+}
+
 TEST(UnixFsTest, RefusesNamesThatNoFolderHas) {
   const Cid cid;
   for (const std::string& name : {std::string(), std::string("."), std::string(".."),

@@ -1,5 +1,5 @@
 // Real servers for tests, each a process of its own on loopback that ends with the test:
-// nginx from Debian, versitygw (S3) and Kubo (IPFS) where tests/servers/*.py has put them,
+// nginx from Debian, versitygw (S3) and Kubo (IPFS) where tests/servers/install.sh has put them,
 // in $DNC_SERVERS or ~/.cache/dnc-servers.
 
 #pragma once
@@ -163,7 +163,7 @@ class S3Server final : public TestServer {
   S3Server() {
     const std::string program = FindServer("versitygw");
     if (program.empty()) {
-      problem_ = "no S3 server; run tests/servers/s3.py install";
+      problem_ = "no S3 server; run tests/servers/install.sh";
       return;
     }
     std::filesystem::create_directories(folder_ / "root/bucket");
@@ -183,7 +183,7 @@ class KuboServer final : public TestServer {
   KuboServer() {
     const std::string program = FindServer("ipfs");
     if (program.empty()) {
-      problem_ = "no IPFS node; run tests/servers/kubo.py install";
+      problem_ = "no IPFS node; run tests/servers/install.sh";
       return;
     }
     const std::vector<std::string> environment = {"IPFS_PATH=" + (folder_ / "repo")};

@@ -27,10 +27,8 @@ struct DivideCommandOptions {
   std::string description;
   std::string shard_bytes = "16MiB";
   std::string split = "train=1";
-  std::string resize;
   std::uint64_t seed = 0;
   int threads = 0;
-  bool skip_bad = false;
   bool overwrite = false;
   bool json = false;
 };
@@ -103,13 +101,11 @@ Status DivideSource(const DivideCommandOptions& options) {
   divide_options.parameters = {{"source", ShownSource(options.source)}, {"split", options.split}};
   source::SourceOptions source_options;
   DNC_TRY(ReadSourceArguments(options.how, &source_options));
-  source_options.skip_bad = options.skip_bad;
   source_options.seed = options.seed;
   source_options.threads = threads;
-  if (!options.resize.empty()) {
-    DNC_ASSIGN(source_options.resize, ImageSizeOption("--resize", options.resize));
-    divide_options.parameters["resize"] = options.resize;
-  }
+  if (!options.how.resize.empty()) divide_options.parameters["resize"] = options.how.resize;
+  if (!options.how.crop.empty()) divide_options.parameters["crop"] = options.how.crop;
+  if (options.how.grayscale) divide_options.parameters["grayscale"] = "true";
 
   Progress progress(options.json);
   const std::string shown_source = source::ShownLocation(options.source);
@@ -160,7 +156,8 @@ void AddDivide(Registry* registry) {
            "  dnc divide train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz \\\n"
            "      --to ./shards --split train=0.9,validation=0.1\n"
            "  dnc divide table.csv --label-column Outcome --to ./shards\n"
-           "  dnc divide photos/ --resize 198x198 --skip-bad --to ./shards"},
+           "  dnc divide photos/ --skip-bad --to ./shards\n"
+           "  dnc divide photos/ --resize 198x198 --to ./shards"},
       [options] { return DivideSource(*options); });
   command
       ->add_option("SOURCE", options->source,
@@ -174,12 +171,10 @@ void AddDivide(Registry* registry) {
       ->capture_default_str();
   command->add_option("--split", options->split, "Names and fractions of the splits")
       ->capture_default_str();
-  command->add_option("--resize", options->resize, "Decode images and resize to WIDTHxHEIGHT");
   command->add_option("--seed", options->seed, "Of the splits and of the order of a folder")
       ->capture_default_str();
   command->add_option("--threads", options->threads, "All cores by default")
       ->check(CLI::Range(1, 256));
-  command->add_flag("--skip-bad", options->skip_bad, "Leave bad images out, and list them");
   command->add_flag("--overwrite", options->overwrite, "Replace the dataset in that folder");
   command->add_flag("--json", options->json, "Print JSON");
   AddSourceOptions(command, &options->how);

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "cli/values.h"
+
 namespace dnc::cli {
 namespace {
 
@@ -118,6 +120,22 @@ void AddTableOptions(CLI::App* command, SourceArguments* arguments) {
       ->group(kGroup);
 }
 
+void AddImageOptions(CLI::App* command, SourceArguments* arguments) {
+  constexpr char kGroup[] = "Images";
+  command
+      ->add_option("--resize", arguments->resize,
+                   "Decode images and resize them to WIDTHxHEIGHT; else they stay as they are")
+      ->group(kGroup);
+  command
+      ->add_option("--crop", arguments->crop,
+                   "Decode images and keep the middle WIDTHxHEIGHT, after --resize")
+      ->group(kGroup);
+  command->add_flag("--grayscale", arguments->grayscale, "One channel instead of three")
+      ->group(kGroup);
+  command->add_flag("--skip-bad", arguments->skip_bad, "Leave bad images out, and list them")
+      ->group(kGroup);
+}
+
 }  // namespace
 
 std::vector<std::string> SplitNames(const std::string& text) {
@@ -139,8 +157,10 @@ std::vector<std::string> SplitNames(const std::string& text) {
 void AddSourceOptions(CLI::App* command, SourceArguments* arguments) {
   constexpr char kGroup[] = "Arrays (npy, npz, idx, hdf5, mat)";
   command
-      ->add_option("--labels", arguments->labels,
-                   "The labels of an array: an npy, npz, idx or mat file, or file.h5:/dataset")
+      ->add_option(
+          "--labels", arguments->labels,
+          "The labels of an array: an npy, npz, idx or mat file, or file.h5:/dataset; of a "
+          "folder of images: a csv of file names and labels")
       ->group(kGroup);
   command
       ->add_option("--variable", arguments->variable,
@@ -155,6 +175,7 @@ void AddSourceOptions(CLI::App* command, SourceArguments* arguments) {
                    "The axis that counts the samples, from 0; -1 is the last")
       ->group(kGroup);
   AddTableOptions(command, arguments);
+  AddImageOptions(command, arguments);
 }
 
 Status ReadSourceArguments(const SourceArguments& arguments, source::SourceOptions* options) {
@@ -162,6 +183,14 @@ Status ReadSourceArguments(const SourceArguments& arguments, source::SourceOptio
   options->label_column = arguments.label_column;
   options->query = arguments.query;
   options->variable = arguments.variable;
+  options->grayscale = arguments.grayscale;
+  options->skip_bad = arguments.skip_bad;
+  if (!arguments.resize.empty()) {
+    DNC_ASSIGN(options->resize, ImageSizeOption("--resize", arguments.resize));
+  }
+  if (!arguments.crop.empty()) {
+    DNC_ASSIGN(options->crop, ImageSizeOption("--crop", arguments.crop));
+  }
   options->labels_variable = arguments.labels_variable;
   if (!arguments.sample_axis.empty()) {
     const std::string& text = arguments.sample_axis;

@@ -36,6 +36,10 @@ struct SourceArguments {
   std::string variable;
   std::string labels_variable;
   std::string sample_axis;
+  std::string resize;
+  std::string crop;
+  bool grayscale = false;
+  bool skip_bad = false;
 };
 
 // Adds the options to `command`. `arguments` must outlive it.

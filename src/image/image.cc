@@ -171,6 +171,13 @@ struct ImageDecoder::Impl {
     return bytes > kLargeBytes ? std::unique_lock(*large_images) : std::unique_lock<std::mutex>();
   }
   Status JudgeJpegFailure() const;
+  // Of what a large image took.
+  void LetGo() {
+    for (Bytes* buffer : {&pixels, &resized, &cropped}) {
+      if (buffer->capacity() > kLargeBytes) *buffer = {};
+    }
+    lock = {};
+  }
 
   std::mutex* large_images;
   tjhandle jpeg = nullptr;
@@ -395,10 +402,13 @@ Status ImageDecoder::Decode(ByteSpan bytes, const PixelForm& form, std::span<std
   constexpr ImageSize kFull{UINT32_MAX, UINT32_MAX};
   Status status = impl_->DecodeKind(bytes, form.resize.value_or(kFull));
   if (status.ok()) status = impl_->Shape(form, out);
-  for (Bytes* buffer : {&impl_->pixels, &impl_->resized, &impl_->cropped}) {
-    if (buffer->capacity() > kLargeBytes) *buffer = {};
-  }
-  impl_->lock = {};
+  impl_->LetGo();
+  return status;
+}
+
+Status ImageDecoder::Check(ByteSpan bytes) {
+  const Status status = impl_->DecodeKind(bytes, {1, 1});
+  impl_->LetGo();
   return status;
 }
 

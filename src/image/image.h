@@ -89,6 +89,9 @@ class ImageDecoder {
   Status Decode(ByteSpan bytes, ImageSize size, std::span<std::byte> out) {
     return Decode(bytes, PixelForm{.resize = size}, out);
   }
+  // Whether the image can be decoded, at the least cost that tells.
+  // Errors: as Decode.
+  Status Check(ByteSpan bytes);
 
  private:
   struct Impl;  // Keeps TurboJPEG, libpng and libwebp out of this header.

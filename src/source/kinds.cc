@@ -30,7 +30,8 @@ constexpr FileKind kFileKinds[] = {
 
 // A folder of images last: any folder could be one.
 constexpr PlaceKind kPlaceKinds[] = {
-    {"folder of images", kImages | kSkipBad, IsFolder, OpenImageFolder},
+    {"folder of images", kImages | kSkipBad | kLabelsFile | kLabelColumn, IsFolder,
+     OpenImageFolder},
 };
 
 struct UsedOption {
@@ -51,6 +52,8 @@ std::vector<UsedOption> UsedOptions(const SourceOptions& options) {
   add(!options.labels_variable.empty(), kVariable, "--labels-variable");
   add(options.sample_axis.has_value(), kArray, "--sample-axis");
   add(options.resize.has_value(), kImages, "--resize");
+  add(options.crop.has_value(), kImages, "--crop");
+  add(options.grayscale, kImages, "--grayscale");
   add(table.delimiter != '\0', kCsvFormat, "--delimiter");
   add(table.header.has_value(), kCsvFormat, *table.header ? "--header" : "--no-header");
   add(!table.columns.empty(), kTable, "--columns");

@@ -22,7 +22,7 @@ enum OptionGroup : std::uint32_t {
   kCsvFormat = 1 << 3,    // delimiter, header
   kArray = 1 << 4,        // sample_axis
   kVariable = 1 << 5,     // variable, labels_variable
-  kImages = 1 << 6,       // resize
+  kImages = 1 << 6,       // resize, crop, grayscale
   kSkipBad = 1 << 7,      // skip_bad: taken by all, of use to images
   kQuery = 1 << 8,        // query
 };

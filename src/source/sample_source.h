@@ -29,12 +29,15 @@ struct SourceBytes {
 
 struct SourceOptions {
   // The labels beside the data: a file of one array (npy, idx, mat, or
-  // file.h5:/dataset), or empty.
+  // file.h5:/dataset), for a folder of images a csv; or empty.
   std::string labels_path;
   // Tables: the column that is the label; by name, or "#3" by index from 0.
   std::string label_column;
-  std::optional<image::ImageSize>
-      resize;             // Folder of images: decode and resize to this, RGB uint8.
+  // Folder of images: decode and resize to this, then cut the middle out; RGB uint8,
+  // or one channel. Without either, the files stay as they are.
+  std::optional<image::ImageSize> resize;
+  std::optional<image::ImageSize> crop;
+  bool grayscale = false;
   bool skip_bad = false;  // Folder of images: count and list bad images instead of failing.
   // Folder of images: the order of files is shuffled by this seed, since a folder
   // a class would otherwise give blocks of one class each.
@@ -69,7 +72,8 @@ class SampleSource {
   // What was recognised, in a few words: "npy uint8 (60000, 28, 28)".
   virtual std::string Describe() const = 0;
   // Replaces `block` by the next samples: `sample_count_max` of them unless the
-  // source ends; zero samples at the end. Memory of `block` is reused.
+  // source ends, or fewer where samples vary in length and have a few MiB together;
+  // zero samples at the end. Memory of `block` is reused.
   // Errors: kCorrupt or kInvalidArgument, naming file and place; kIo.
   virtual Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) = 0;
   virtual SourceBytes bytes() const { return {}; }

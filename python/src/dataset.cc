@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/human.h"
 #include "base/random_access_source.h"
 #include "divide/verify.h"
 #include "shard/content_id.h"
@@ -43,14 +44,13 @@ py::dict ShardToDict(const shard::ShardInfo& shard) {
 
 std::shared_ptr<OpenedDataset> Open(const std::string& location, const py::dict& store_options) {
   const store::StoreOptions options = ParseStoreOptions(store_options);
-  auto opened = std::make_shared<OpenedDataset>();
-  opened->location = location;
-  Result<divide::Dataset> dataset = [&] {
+  Result<divide::Dataset> result = [&] {
     const py::gil_scoped_release unlocked;
     return divide::OpenDataset(location, options);
   }();
-  opened->dataset = Take(std::move(dataset));
-  return opened;
+  divide::Dataset dataset = Take(std::move(result));
+  return std::make_shared<OpenedDataset>(location, std::move(dataset.manifest),
+                                         std::move(dataset.store));
 }
 
 py::dict VerifyDataset(const OpenedDataset& opened, bool statistics, py::object progress) {
@@ -91,6 +91,32 @@ std::string FileContentId(const std::string& path) {
 }
 
 }  // namespace
+
+std::shared_ptr<OpenedDataset> OpenedDataset::Rest(const std::string& split,
+                                                   std::uint64_t shard_count) const {
+  const shard::SplitInfo* info = manifest_.FindSplit(split);
+  if (info == nullptr) {
+    Raise({ErrorCode::kNotFound, location_ + " has no split \"" + split + "\""});
+  }
+  shard::Manifest rest = manifest_;
+  rest.splits = {*info};
+  rest.shards.clear();
+  std::uint64_t passed = 0;
+  for (const shard::ShardInfo& shard : manifest_.shards) {
+    if (shard.split != split) continue;
+    if (passed == shard_count) {
+      rest.shards.push_back(shard);
+    } else {
+      ++passed;
+      rest.splits[0].samples -= shard.samples;
+    }
+  }
+  if (passed < shard_count) {
+    Raise({ErrorCode::kInvalidArgument,
+           location_ + " has only " + FormatCount(passed) + " batches in split \"" + split + "\""});
+  }
+  return std::make_shared<OpenedDataset>(location_, std::move(rest), store_);
+}
 
 store::StoreOptions ParseStoreOptions(const py::dict& values) {
   store::StoreOptions parsed;
@@ -173,7 +199,8 @@ py::dict ManifestToDict(const shard::Manifest& manifest) {
 void BindDataset(py::module_* module) {
   py::class_<OpenedDataset, std::shared_ptr<OpenedDataset>>(*module, "Dataset")
       .def(py::init(&Open), py::arg("location"), py::arg("store_options") = py::dict())
-      .def_readonly("location", &OpenedDataset::location)
+      .def_property_readonly("location", &OpenedDataset::location)
+      .def("rest", &OpenedDataset::Rest, py::arg("split"), py::arg("shard_count"))
       .def("manifest", [](const OpenedDataset& self) { return ManifestToDict(self.manifest()); })
       .def("manifest_json",
            [](const OpenedDataset& self) { return shard::FormatManifest(self.manifest()); })

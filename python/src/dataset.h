@@ -11,12 +11,23 @@
 
 namespace dnc::python {
 
-struct OpenedDataset {
-  std::string location;
-  divide::Dataset dataset;
+class OpenedDataset {
+ public:
+  OpenedDataset(std::string location, shard::Manifest manifest,
+                std::shared_ptr<const store::ObjectStore> store)
+      : location_(std::move(location)), manifest_(std::move(manifest)), store_(std::move(store)) {}
 
-  const shard::Manifest& manifest() const { return dataset.manifest; }
-  const store::ObjectStore& store() const { return *dataset.store; }
+  const std::string& location() const { return location_; }
+  const shard::Manifest& manifest() const { return manifest_; }
+  const store::ObjectStore& store() const { return *store_; }
+  // The same dataset without the other splits and the first `shard_count` shards of `split`.
+  // Raises NotFoundError; InvalidArgumentError, there are fewer shards.
+  std::shared_ptr<OpenedDataset> Rest(const std::string& split, std::uint64_t shard_count) const;
+
+ private:
+  std::string location_;
+  shard::Manifest manifest_;
+  std::shared_ptr<const store::ObjectStore> store_;
 };
 
 // Raises InvalidArgumentError for an unknown option.

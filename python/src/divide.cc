@@ -11,6 +11,7 @@
 #include "base/human.h"
 #include "dataset.h"
 #include "object_source.h"
+#include "source_options.h"
 
 namespace dnc::python {
 namespace {
@@ -36,18 +37,6 @@ void ReadDivideOptions(Options* options, ParsedOptions* parsed) {
   options->Read("threads", &divide.threads);
   options->Read("overwrite", &divide.overwrite);
   options->Read("parameters", &divide.parameters);
-}
-
-void ReadSourceOptions(Options* options, ParsedOptions* parsed) {
-  source::SourceOptions& source = parsed->source;
-  options->Read("labels", &source.labels_path);
-  options->Read("label", &source.label_column);
-  options->Read("skip_bad", &source.skip_bad);
-  std::optional<std::pair<std::uint32_t, std::uint32_t>> resize;
-  options->Read("resize", &resize);
-  if (resize) source.resize = image::ImageSize{resize->first, resize->second};
-  source.seed = parsed->divide.seed;
-  source.threads = parsed->divide.threads;
 }
 
 py::dict ReportToDict(const divide::DivideReport& report) {
@@ -141,10 +130,16 @@ py::dict DividePath(const std::string& path, const std::string& to, const py::di
   ParsedOptions parsed;
   Options options(values, "upload");
   ReadDivideOptions(&options, &parsed);
-  ReadSourceOptions(&options, &parsed);
+  ReadSourceOptions(&options, &parsed.source);
   options.Finish();
+  parsed.source.seed = parsed.divide.seed;
+  parsed.source.threads = parsed.divide.threads;
   parsed.store = ParseStoreOptions(store_options);
   Callback callback(std::move(progress));
+  // The first pass over a table, which finds its types.
+  parsed.source.survey_progress = [&](const source::SourceBytes&) {
+    return callback.Call([] { return py::make_tuple(0, py::none(), 0, 0); });
+  };
   auto source = [&] {
     const py::gil_scoped_release unlocked;
     return OpenCounted(path, parsed, &callback);

@@ -66,7 +66,7 @@ class ObjectSource final : public source::SampleSource {
       status = Copy(parts.cast<py::sequence>(), sample_count_max, block);
     });
     // The exception itself is raised again when Divide has returned.
-    if (!returned) return Error{ErrorCode::kCancelled, "reading the source raised an exception"};
+    if (!returned) return Error{ErrorCode::kIo, "reading the source raised an exception"};
     return status;
   }
 

@@ -41,6 +41,23 @@ class UploadTest(FolderTest):
         self.assertEqual(manifest.parameters["source"], "t.csv")
         self.assertEqual(manifest.name, "t")
 
+    def test_reads_a_csv_as_it_is_told(self):
+        with open(self.path("t.csv"), "w") as file:
+            file.write("1;?;x;0\n2;5;y;1\n3;7;x;0\n")
+        manifest = dnc.upload(
+            self.path("t.csv"), self.path("shards"), label=3, header=False, delimiter=";",
+            missing="mean", drop_columns=["#0"], dtype="float64", progress=False)
+        x, y = next(dnc.stream(manifest, shuffle=False))
+        self.assertEqual(x.dtype, np.float64)
+        self.assertEqual(x.tolist(), [[6, 0], [5, 1], [7, 0]])
+        self.assertEqual(y.tolist(), [0, 1, 0])
+        self.assertEqual(manifest.column("x").features[1].categories, ("x", "y"))
+        for options in ({"missing": "zeros"}, {"delimiter": "ab"}, {"date_order": "ymd"},
+                        {"dtype": "int8"}, {"header": "no"}):
+            (name, value), = options.items()
+            with self.assertRaisesRegex(dnc.InvalidArgumentError, f"{name}="):
+                dnc.upload(self.path("t.csv"), self.path("other"), progress=False, **options)
+
     def test_takes_the_label_of_a_table_by_its_index(self):
         table = np.arange(12, dtype=np.float32).reshape(4, 3)
         manifest = self.upload(table, label=-1)

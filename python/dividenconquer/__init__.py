@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ._dataset import cid, export, fetch, inspect, verify
     from ._download import Batch, Download, download_first, download_next
     from ._manifest import Column, ColumnStatistics, Feature, FeatureStep, Manifest, Shard, Split
-    from ._stream import Stream, Statistics, stream
+    from ._standardise import Standardiser
+    from ._stream import Forecast, Statistics, Stream, stream
     from ._upload import upload
     from .errors import (
         AlreadyExistsError,
@@ -56,7 +57,8 @@ _MODULES = {
     "._manifest": (
         "Column", "ColumnStatistics", "Feature", "FeatureStep", "Manifest", "Shard", "Split",
     ),
-    "._stream": ("Statistics", "Stream", "stream"),
+    "._standardise": ("Standardiser",),
+    "._stream": ("Forecast", "Statistics", "Stream", "stream"),
     "._upload": ("upload",),
     ".errors": (
         "AlreadyExistsError", "CancelledError", "CorruptError", "DncError", "InternalError",

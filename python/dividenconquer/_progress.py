@@ -61,11 +61,13 @@ def _progress(desc: str, unit: str, enabled: bool, **options: Any) -> Iterator[R
         yield None
         return
     bar: Any = None  # Made at the first report: a quick job shows nothing.
+    begin = time.time()
 
     def report(done: int, total: int | None = None, note: str = "") -> None:
         nonlocal bar
         if bar is None:
             bar = make_bar(total, desc, unit, **options)
+            bar.start_t = begin  # As tqdm calls it.
         bar.total = total
         bar.n = done
         if note:

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_native, module) {
   dnc::python::RegisterErrors();
   dnc::python::BindDataset(&module);
   dnc::python::BindDivide(&module);
+  dnc::python::BindStream(&module);
 }

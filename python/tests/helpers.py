@@ -1,8 +1,10 @@
 """What the tests of the package share."""
 
+import http.server
 import os
 import shutil
 import tempfile
+import threading
 import unittest
 
 import numpy as np
@@ -27,3 +29,44 @@ def numbered(samples, width=3):
     i = np.arange(samples)
     x = np.stack([(i * (7 + 2 * k) + i // 256) % 256 for k in range(width)], axis=1)
     return x.astype(np.uint8), i % 10
+
+
+class GatedServer:
+    """Serves a folder over HTTP on loopback; shards only once `gate` is set."""
+
+    def __init__(self, folder):
+        self.gate = threading.Event()
+        self.asked = threading.Event()
+        outer = self
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments):
+                super().__init__(*arguments, directory=folder)
+
+            def do_GET(self):
+                if not self.path.endswith(".json"):
+                    outer.asked.set()
+                    outer.gate.wait()
+                super().do_GET()
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):
+                pass  # A client that went away.
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def open_when_asked(self):
+        self.asked.wait()
+        self.gate.set()
+
+    def stop(self):
+        self.gate.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

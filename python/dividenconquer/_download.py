@@ -112,7 +112,7 @@ class Download:
         if self._stream is None or self._index == len(self._sizes):
             self.close()
             return None
-        columns = self._stream.next_columns(self._sizes[self._index])
+        columns = self._stream.next_columns(self._sizes[self._index]) or {}
         self._index += 1
         return Batch(columns, self._index - 1, len(self._sizes), self.manifest, self.split)
 

@@ -141,7 +141,9 @@ class Manifest:
             columns=columns,
             splits=splits,
             shards=tuple(
-                Shard(**{**shard, "urls": tuple(shard["urls"])}) for shard in fields["shards"]),
+                Shard(shard["cid"], shard["split"], shard["bytes"], shard["samples"],
+                      tuple(shard["urls"]))
+                for shard in fields["shards"]),
             steps=tuple(FeatureStep(**step) for step in fields["steps"]),
             parameters=fields["parameters"],
             mirrors=tuple(fields["mirrors"]),

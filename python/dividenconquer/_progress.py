@@ -18,9 +18,10 @@ _PLAIN_SECONDS = 2.0
 class _PlainBar:
     """As much of tqdm's interface as is used here; a line every two seconds."""
 
-    def __init__(self, total: int | None, desc: str, unit: str, **_: Any) -> None:
+    def __init__(self, total: int | None, desc: str, unit: str, initial: int = 0,
+                 **_: Any) -> None:
         self.total = total
-        self.n = 0
+        self.n = self._initial = initial
         self._desc = desc
         self._unit = unit
         self._note = ""
@@ -29,12 +30,16 @@ class _PlainBar:
     def set_postfix_str(self, note: str, refresh: bool = True) -> None:
         self._note = note
 
+    def update(self, n: int) -> None:
+        self.n += n
+        self.refresh()
+
     def refresh(self) -> None:
         now = time.monotonic()
         if now - self._shown < _PLAIN_SECONDS:
             return
         self._shown = now
-        rate = self.n / (now - self._begin)
+        rate = (self.n - self._initial) / (now - self._begin)
         of = f"/{self.total:,}" if self.total else ""
         left = f", {(self.total - self.n) / rate:.0f} s left" if self.total and rate > 0 else ""
         note = f", {self._note}" if self._note else ""
@@ -51,7 +56,7 @@ def make_bar(total: int | None, desc: str, unit: str, **options: Any) -> Any:
             warnings.simplefilter("ignore")  # In a notebook without widgets it is plain text.
             from tqdm.auto import tqdm
     except ImportError:
-        return _PlainBar(total, desc, unit)
+        return _PlainBar(total, desc, unit, **options)
     return tqdm(total=total, desc=desc, unit=unit, **options)
 
 
@@ -95,12 +100,13 @@ def divide_progress(desc: str, enabled: bool) -> Iterator[Report]:
         if report is None:
             yield None
             return
+        show: Callable[..., None] = report
         from . import _native
 
         def report_division(done: int, total: int | None, bytes_in: int, bytes_out: int) -> None:
             note = ""
             if bytes_in:
                 note = f"{_native.format_bytes(bytes_in)} -> {_native.format_bytes(bytes_out)}"
-            report(done, total, note)
+            show(done, total, note)
 
         yield report_division

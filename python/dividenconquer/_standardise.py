@@ -35,7 +35,8 @@ class Standardiser:
                 f"column {column} of {manifest.location} is of kind "
                 f"{manifest.column(column).kind}; only arrays can be standardised")
         numbers = manifest.split(split).statistics[column]
-        mean, deviation = numbers.element_mean, numbers.element_standard_deviation
+        mean: Any = numbers.element_mean
+        deviation: Any = numbers.element_standard_deviation
         if mean is None or deviation is None:
             mean, deviation = np.float64(numbers.mean), np.float64(numbers.standard_deviation)
         return cls(mean, np.where(deviation > 0, deviation, 1.0))
@@ -45,7 +46,7 @@ class Standardiser:
         float32."""
         x = np.asarray(x)
         dtype = np.float64 if x.dtype == np.float64 else np.float32
-        out = np.subtract(x, self.mean.astype(dtype), dtype=dtype)
+        out: np.ndarray = np.subtract(x, self.mean.astype(dtype), dtype=dtype)
         out /= self.scale.astype(dtype)
         return out
 

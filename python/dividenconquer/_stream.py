@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ._dataset import Location, open_dataset
 from ._manifest import Column, Manifest, location_of, store_options_of
+from ._progress import make_bar
 from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def stream(
     drop_last: bool = False,
     state: Mapping[str, Any] | None = None,
     store: Mapping[str, Any] | None = None,
+    progress: bool = False,
     **options: Any,
 ) -> Stream:
     """Opens a stream of batches: ``for x, y in dnc.stream("./shards", batch_size=256): ...``
@@ -99,6 +101,8 @@ def stream(
     resize: (width, height): images become uint8 arrays (height, width, 3).
     state: go on from a `Stream.state_dict()`; split, shuffle and seed are taken from it.
     store: options of the store, see `upload`.
+    progress: show a bar of samples, with their rate and the time left (tqdm's, also in
+        notebooks, where it is installed).
     options: further ones: first_epoch (0), window_samples, lanes, connections,
         decode_threads, reuse.
 
@@ -109,7 +113,7 @@ def stream(
         location, batch_size=batch_size, columns=columns, split=split, epochs=epochs,
         shuffle=shuffle, seed=seed, memory=memory, disk=disk, cache=cache, rank=rank,
         world_size=world_size, resize=resize, drop_last=drop_last, state=state, store=store,
-        **options)
+        progress=progress, **options)
 
 
 class Stream:
@@ -128,7 +132,7 @@ class Stream:
         self, location: Location, *, batch_size: int = 256, columns: Sequence[str] | None = None,
         epochs: int | None = 1, drop_last: bool = False, state: Mapping[str, Any] | None = None,
         store: Mapping[str, Any] | None = None, cache: str | os.PathLike[str] | None = None,
-        first_epoch: int = 0, dataset: _native.Dataset | None = None, **options: Any,
+        first_epoch: int = 0, progress: bool = False, dataset: _native.Dataset | None = None, **options: Any,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InvalidArgumentError(f"batch_size={batch_size!r}; expected at least 1")
@@ -150,6 +154,8 @@ class Stream:
         self._manifest: Manifest | None = None
         self._native: _native.BatchStream | None = None
         self._ended = False
+        self._progress = progress
+        self._bar: Any = None
         if state is None:
             self._open(None)
         else:
@@ -171,6 +177,8 @@ class Stream:
         if self._ended and self._epochs is not None:
             self._epochs_total = self.epoch + self._epochs
             self._open(self._open_native().position())
+        if self._progress and self._bar is None:
+            self._bar = self._make_bar()
         return self
 
     def __next__(self) -> Any:
@@ -181,7 +189,10 @@ class Stream:
             parts = native.next(self.batch_size)
             if parts is None:
                 self._ended = True
+                self._close_bar()
                 raise StopIteration
+            if self._bar is not None:
+                self._bar.update(len(parts[0]))
             if not self._drop_last or len(parts[0]) == self.batch_size:
                 return self._make(parts)
 
@@ -264,6 +275,7 @@ class Stream:
 
     def close(self) -> None:
         """Stops fetching and gives memory and disk back; batches stay valid."""
+        self._close_bar()
         if self._native is not None:
             self._native.close()
             self._native = None
@@ -277,6 +289,19 @@ class Stream:
     def __repr__(self) -> str:
         what = ", ".join(f"{column.name}: {column.type_text}" for column in self._columns)
         return f"<Stream of {self.location}: {what}; batches of {self.batch_size:,}>"
+
+    def _make_bar(self) -> Any:
+        position = self._position()
+        epoch = self.samples_per_epoch
+        workers = self._plan["epoch_samples"] / max(epoch, 1)
+        done = epoch * int(position["epoch"]) + int(position["samples_consumed"] / workers)
+        total = None if self._epochs_total is None else epoch * self._epochs_total
+        return make_bar(total, "stream", "samples", initial=done)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def _open_native(self) -> _native.BatchStream:
         if self._native is None:

@@ -24,7 +24,7 @@ from .errors import InvalidArgumentError
 
 __all__ = ["Sequence"]
 
-_Base = getattr(_keras.utils, "PyDataset", None) or _keras.utils.Sequence
+_Base: Any = getattr(_keras.utils, "PyDataset", None) or _keras.utils.Sequence
 
 # Batches asked for before those in front of them, by Keras's threads.
 _AHEAD_MAX = 64

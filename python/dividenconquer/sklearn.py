@@ -88,8 +88,7 @@ class Incremental(BaseEstimator):
             for x, y in self._batches(manifest, split, shuffle=self.shuffle, epochs=passes):
                 self.estimator_.partial_fit(x, y, **params)
                 if bar is not None:
-                    bar.n += len(y)
-                    bar.refresh()
+                    bar.update(len(y))
         finally:
             if bar is not None:
                 bar.close()

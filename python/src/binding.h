@@ -119,6 +119,7 @@ class Callback {
 // Each file's part of the module.
 void BindDataset(py::module_* module);
 void BindDivide(py::module_* module);
+void BindImages(py::module_* module);
 void BindStream(py::module_* module);
 
 }  // namespace dnc::python

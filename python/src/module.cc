@@ -9,5 +9,6 @@ PYBIND11_MODULE(_native, module) {
   dnc::python::RegisterErrors();
   dnc::python::BindDataset(&module);
   dnc::python::BindDivide(&module);
+  dnc::python::BindImages(&module);
   dnc::python::BindStream(&module);
 }

@@ -132,7 +132,8 @@ class Stream:
         self, location: Location, *, batch_size: int = 256, columns: Sequence[str] | None = None,
         epochs: int | None = 1, drop_last: bool = False, state: Mapping[str, Any] | None = None,
         store: Mapping[str, Any] | None = None, cache: str | os.PathLike[str] | None = None,
-        first_epoch: int = 0, progress: bool = False, dataset: _native.Dataset | None = None, **options: Any,
+        first_epoch: int = 0, progress: bool = False, dataset: _native.Dataset | None = None,
+        **options: Any,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InvalidArgumentError(f"batch_size={batch_size!r}; expected at least 1")
@@ -152,6 +153,8 @@ class Stream:
                          "first_epoch": first_epoch,
                          "cache": None if cache is None else os.fspath(cache)}
         self._manifest: Manifest | None = None
+        if options.get("resize") is not None:
+            self._check_resize(options["resize"])
         self._native: _native.BatchStream | None = None
         self._ended = False
         self._progress = progress
@@ -160,6 +163,13 @@ class Stream:
             self._open(None)
         else:
             self.load_state_dict(state)
+
+    def _check_resize(self, resize: Any) -> None:
+        columns = self.manifest.columns
+        if not any(column.kind == "image" for column in columns):
+            have = ", ".join(f"{column.name} {column.type_text}" for column in columns)
+            raise InvalidArgumentError(
+                f"resize={resize}: {self.location} has no column of images; it has {have}")
 
     def _open(self, position: str | None) -> None:
         from . import _native

@@ -3,9 +3,11 @@
 import http.server
 import os
 import shutil
+import struct
 import tempfile
 import threading
 import unittest
+import zlib
 
 import numpy as np
 
@@ -29,6 +31,19 @@ def numbered(samples, width=3):
     i = np.arange(samples)
     x = np.stack([(i * (7 + 2 * k) + i // 256) % 256 for k in range(width)], axis=1)
     return x.astype(np.uint8), i % 10
+
+
+def png(pixels):
+    """uint8 (height, width, 3) as a PNG file."""
+    def chunk(kind, body):
+        return (struct.pack(">I", len(body)) + kind + body
+                + struct.pack(">I", zlib.crc32(kind + body)))
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # No filter.
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
+            + chunk(b"IEND", b""))
 
 
 class GatedServer:

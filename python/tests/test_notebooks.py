@@ -25,12 +25,16 @@ class NotebooksTest(unittest.TestCase):
                 self.assertNotIn(ROOT, str(output))
         os.environ["DNC_SHARED_DATA"] = SHARED_DATA
         os.environ["IPYTHONDIR"] = self.enterContext(tempfile.TemporaryDirectory())
+        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # The kernel prints a hint else.
         client = nbclient.NotebookClient(notebook, timeout=600,
                                          resources={"metadata": {"path": folder}})
         client.execute()  # Raises what a cell raises: the notebooks assert what they claim.
 
     def test_diabetes(self):
         self.run_notebook("diabetes.ipynb", "pima")
+
+    def test_photos(self):
+        self.run_notebook("photos.ipynb", "clothing")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ int Main(int argc, char** argv) {
   AddInspect(&registry);
   AddVerify(&registry);
   AddStream(&registry);
+  AddMerge(&registry);
+  AddFetch(&registry);
   AddCid(&registry);
   AddTrain(&registry);
   AddEvaluate(&registry);

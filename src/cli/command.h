@@ -36,6 +36,8 @@ void AddDivide(Registry* registry);
 void AddInspect(Registry* registry);
 void AddVerify(Registry* registry);
 void AddStream(Registry* registry);
+void AddMerge(Registry* registry);
+void AddFetch(Registry* registry);
 void AddCid(Registry* registry);
 void AddTrain(Registry* registry);
 void AddEvaluate(Registry* registry);

@@ -229,6 +229,7 @@ Status Divider::OpenWriters() {
       DNC_ASSIGN(writer.split_samples, CountedSplit(before, end));
       before = end;
     }
+    writer.shard.compression = options_.compression;
     writer.shard.zstd_level = options_.zstd_level;
     writer.shard.threads = options_.threads;
     writers_.push_back(std::make_unique<SplitWriter>(columns, writer, &objects_));
@@ -316,6 +317,7 @@ shard::Manifest Divider::MakeManifest() const {
                          {"seed", std::to_string(options_.seed)},
                          {"splits", splits},
                          {"shard_bytes", std::to_string(options_.shard_bytes)},
+                         {"compression", shard::CompressionName(options_.compression)},
                          {"zstd_level", std::to_string(options_.zstd_level)}};
   if (options_.batches > 0) manifest.parameters["batches"] = std::to_string(options_.batches);
   for (const auto& [key, value] : source_->parameters()) manifest.parameters[key] = value;

@@ -25,6 +25,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "divide/split.h"
+#include "shard/compression.h"
 #include "shard/manifest.h"
 #include "source/sample_source.h"
 #include "store/object_store.h"
@@ -47,7 +48,8 @@ struct DivideOptions {
   std::uint64_t batches = 0;
   std::vector<SplitFraction> splits = {{"train", 1.0}};
   std::uint64_t seed = 0;  // Of the splits.
-  int zstd_level = 9;
+  shard::Compression compression = shard::Compression::kBalanced;
+  int zstd_level = 8;
   int threads = 2;         // Reading and compressing overlap if above 1.
   bool overwrite = false;  // Replace the dataset that the store holds.
   // Read every shard back from the store, and compare it.

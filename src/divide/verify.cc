@@ -1,6 +1,7 @@
 #include "divide/verify.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 
@@ -67,10 +68,30 @@ Status CheckSummary(const shard::Manifest& manifest, const shard::ShardInfo& sha
   return {};
 }
 
+// Those of merged manifests (divide/merge.h) are combined, and so differ by roundings.
+bool IsClose(const std::vector<double>& a, const std::vector<double>& b, double scale) {
+  constexpr double kRoundings = 1e-13;
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [scale](double left, double right) {
+    return std::abs(left - right) <= kRoundings * scale;
+  });
+}
+
+bool IsAlike(const shard::ColumnStatistics& found, const shard::ColumnStatistics& stated) {
+  const double scale = std::max(std::abs(found.min), std::abs(found.max));
+  return found.count == stated.count && found.nonfinite_count == stated.nonfinite_count &&
+         found.min == stated.min && found.max == stated.max &&
+         found.class_counts == stated.class_counts &&
+         IsClose({found.mean, found.standard_deviation}, {stated.mean, stated.standard_deviation},
+                 scale) &&
+         (stated.element_mean.empty() ||
+          (IsClose(found.element_mean, stated.element_mean, scale) &&
+           IsClose(found.element_standard_deviation, stated.element_standard_deviation, scale)));
+}
+
 Status CheckStatistics(const shard::Manifest& manifest, const shard::SplitInfo& split,
                        const std::vector<shard::ColumnStatistics>& found) {
   for (std::size_t c = 0; c < manifest.columns.size(); ++c) {
-    if (found[c] == split.statistics[c]) continue;
+    if (IsAlike(found[c], split.statistics[c])) continue;
     return Error{ErrorCode::kCorrupt,
                  "split \"" + split.name + "\": the statistics of column \"" +
                      manifest.columns[c].name + "\" are not those of its samples: mean " +

@@ -10,12 +10,16 @@
 #include "base/human.h"
 #include "base/random_access_source.h"
 #include "model/h5.h"
-#include "model/h5_handle.h"
+#include "hdf/handle.h"
 #include "model/json_text.h"
 #include "model/model_text.h"
 
 namespace dnc::model {
 namespace {
+
+using hdf::H5Handle;
+using hdf::LastH5Failure;
+using hdf::QuietH5;
 
 constexpr std::size_t kListCountMax = 1u << 16;
 constexpr std::size_t kNameBytesMax = 1u << 12;

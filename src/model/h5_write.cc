@@ -11,11 +11,15 @@
 
 #include "base/file.h"
 #include "model/h5.h"
-#include "model/h5_handle.h"
+#include "hdf/handle.h"
 #include "model/model_text.h"
 
 namespace dnc::model {
 namespace {
+
+using hdf::H5Handle;
+using hdf::LastH5Failure;
+using hdf::QuietH5;
 
 constexpr const char* kKerasVersion = "2.11.0";
 constexpr const char* kBackend = "tensorflow";

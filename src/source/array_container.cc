@@ -22,7 +22,9 @@ std::string ListEntries(const std::vector<ArrayEntry>& entries) {
 }
 
 std::string Contents(const ArrayContainer& container) {
-  std::string text = "its arrays are " + ListEntries(container.entries());
+  std::string text = container.entries().empty()
+                         ? "it has no arrays of numbers"
+                         : "its arrays are " + ListEntries(container.entries());
   if (!container.others().empty()) {
     text += "; not arrays of numbers are " + ListEntries(container.others());
   }

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "source/array_container.h"
+#include "source/hdf5_source.h"
 #include "source/npz.h"
 
 namespace dnc::source {
@@ -37,7 +38,13 @@ class ArraySource final : public SampleSource {
     remaining_ -= count;
     return {};
   }
-  SourceBytes bytes() const override { return {inputs_[0]->position(), file_bytes_}; }
+  // By share of the samples: what is compressed is read ahead, or in passes.
+  SourceBytes bytes() const override {
+    if (!file_bytes_) return {inputs_[0]->position(), std::nullopt};
+    const double share = static_cast<double>(sample_count_ - remaining_) /
+                         static_cast<double>(std::max<std::uint64_t>(1, sample_count_));
+    return {static_cast<std::uint64_t>(share * static_cast<double>(*file_bytes_)), file_bytes_};
+  }
   Result<std::uint64_t> Skip(std::uint64_t sample_count) override {
     const std::uint64_t count = std::min(sample_count, remaining_);
     for (const auto& input : inputs_) DNC_TRY(input->Skip(count));
@@ -63,6 +70,7 @@ class ArraySource final : public SampleSource {
 // Null for a file that is no container of named arrays.
 Result<std::unique_ptr<ArrayContainer>> OpenContainerOf(const Input& input) {
   if (input.file != nullptr && IsZip(input.start)) return OpenNpzContainer(input.file);
+  if (input.file != nullptr && IsHdf5(input.start)) return OpenHdf5Container(input);
   return std::unique_ptr<ArrayContainer>();
 }
 

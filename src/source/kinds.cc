@@ -7,6 +7,7 @@
 #include "image/image.h"
 #include "source/array_source.h"
 #include "source/csv_source.h"
+#include "source/hdf5_source.h"
 #include "source/image_folder.h"
 #include "source/npz.h"
 
@@ -25,6 +26,7 @@ constexpr FileKind kFileKinds[] = {
     {"npy", kLabelsFile | kArray | kVariable, false, IsNpy, OpenArrays},
     {"idx", kLabelsFile | kArray | kVariable, false, IsIdx, OpenArrays},
     {"npz", kLabelsFile | kArray | kVariable, true, IsZip, OpenNpz},
+    {"hdf5", kLabelsFile | kArray | kVariable, true, IsHdf5, OpenHdf5},
     {"csv", kLabelColumn | kTable | kCsvFormat, false, LooksLikeCsv, OpenCsv},
 };
 

@@ -1,5 +1,5 @@
-// What the .h5 reader and writer share: ids of HDF5 that close themselves, and
-// HDF5's error stack as text instead of on stderr. HDF5 itself stays in the .cc.
+// What all that reads or writes HDF5 shares: ids that close themselves, and HDF5's
+// error stack as text instead of on stderr. HDF5 itself stays in the .cc.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace dnc::model {
+namespace dnc::hdf {
 
 // Owns one id (a hid_t) and the function that closes it. Negative: none.
 class H5Handle {
@@ -58,4 +58,4 @@ class QuietH5 {
 // What HDF5's error stack gives as the cause, in one line.
 std::string LastH5Failure();
 
-}  // namespace dnc::model
+}  // namespace dnc::hdf

@@ -1,8 +1,8 @@
-#include "model/h5_handle.h"
+#include "hdf/handle.h"
 
 #include <hdf5.h>
 
-namespace dnc::model {
+namespace dnc::hdf {
 namespace {
 
 static_assert(sizeof(hid_t) == sizeof(std::int64_t));
@@ -28,4 +28,4 @@ std::string LastH5Failure() {
   return text;
 }
 
-}  // namespace dnc::model
+}  // namespace dnc::hdf

@@ -5,6 +5,7 @@
 
 #include "source/array_container.h"
 #include "source/hdf5_source.h"
+#include "source/mat5_source.h"
 #include "source/npz.h"
 
 namespace dnc::source {
@@ -71,6 +72,7 @@ class ArraySource final : public SampleSource {
 Result<std::unique_ptr<ArrayContainer>> OpenContainerOf(const Input& input) {
   if (input.file != nullptr && IsZip(input.start)) return OpenNpzContainer(input.file);
   if (input.file != nullptr && IsHdf5(input.start)) return OpenHdf5Container(input);
+  if (input.file != nullptr && IsMat5(input.start)) return OpenMat5Container(input);
   return std::unique_ptr<ArrayContainer>();
 }
 

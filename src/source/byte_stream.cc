@@ -110,15 +110,18 @@ class PrefixedStream final : public ByteStream {
   std::unique_ptr<ByteStream> rest_;
 };
 
-// Inflates a stream: gzip (with headers and checksums of its own) or raw deflate.
+// Inflates a stream: gzip or zlib (with headers and checksums of their own) or raw
+// deflate.
 class InflateStream final : public ByteStream {
  public:
-  enum class Framing { kGzip, kRaw };
+  enum class Framing { kGzip, kZlib, kRaw };
 
   InflateStream(std::unique_ptr<ByteStream> input, Framing framing, std::string name)
       : input_(std::move(input)), framing_(framing), name_(std::move(name)) {
     // A window of 2^15, the largest; +16 makes zlib read gzip framing.
-    const int window_bits = framing == Framing::kGzip ? 15 + 16 : -15;
+    const int window_bits = framing == Framing::kGzip   ? 15 + 16
+                            : framing == Framing::kZlib ? 15
+                                                        : -15;
     DNC_ASSERT(inflateInit2(&zlib_, window_bits) == Z_OK);
   }
   ~InflateStream() override { inflateEnd(&zlib_); }
@@ -290,6 +293,11 @@ std::unique_ptr<ByteStream> OpenRange(SharedSource source, ByteRange range) {
 
 std::unique_ptr<ByteStream> OpenGzip(std::unique_ptr<ByteStream> inner, std::string name) {
   return std::make_unique<InflateStream>(std::move(inner), InflateStream::Framing::kGzip,
+                                         std::move(name));
+}
+
+std::unique_ptr<ByteStream> OpenZlib(std::unique_ptr<ByteStream> inner, std::string name) {
+  return std::make_unique<InflateStream>(std::move(inner), InflateStream::Framing::kZlib,
                                          std::move(name));
 }
 

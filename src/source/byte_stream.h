@@ -51,6 +51,10 @@ std::unique_ptr<ByteStream> OpenRange(SharedSource source, ByteRange range);
 // checksums are checked as it is read. `name` is used in messages.
 std::unique_ptr<ByteStream> OpenGzip(std::unique_ptr<ByteStream> inner, std::string name);
 
+// `inner` as zlib (RFC 1950), which MATLAB's files hold; its checksum is checked at
+// its end.
+std::unique_ptr<ByteStream> OpenZlib(std::unique_ptr<ByteStream> inner, std::string name);
+
 // `inner` as zstd, of one or several frames. A frame that wants a window above
 // kZstdWindowBytesMax is refused, since the window is what decoding costs.
 std::unique_ptr<ByteStream> OpenZstd(std::unique_ptr<ByteStream> inner, std::string name);

@@ -9,6 +9,7 @@
 #include "source/csv_source.h"
 #include "source/hdf5_source.h"
 #include "source/image_folder.h"
+#include "source/mat5_source.h"
 #include "source/npz.h"
 
 namespace dnc::source {
@@ -27,6 +28,7 @@ constexpr FileKind kFileKinds[] = {
     {"idx", kLabelsFile | kArray | kVariable, false, IsIdx, OpenArrays},
     {"npz", kLabelsFile | kArray | kVariable, true, IsZip, OpenNpz},
     {"hdf5", kLabelsFile | kArray | kVariable, true, IsHdf5, OpenHdf5},
+    {"mat", kLabelsFile | kArray | kVariable, true, IsMat5, OpenMat5},
     {"csv", kLabelColumn | kTable | kCsvFormat, false, LooksLikeCsv, OpenCsv},
 };
 

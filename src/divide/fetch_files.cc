@@ -92,8 +92,8 @@ class FileFetcher {
         store_(store),
         to_(std::move(to)),
         options_(options),
-        callback_(callback),
-        digest_(Sha256(AsBytes(shard::FormatManifest(manifest))).Hex()) {
+        callback_(callback) {
+    digest_ = Sha256(AsBytes(shard::FormatManifest(manifest))).Hex();
     progress_.shards_total = manifest.shards.size();
     for (const shard::ShardInfo& shard : manifest.shards) progress_.bytes_total += shard.bytes;
   }
@@ -431,7 +431,7 @@ class FileFetcher {
   const std::string to_;
   const FetchOptions options_;
   const FetchCallback& callback_;
-  const std::string digest_;  // Of the manifest.
+  std::string digest_;  // Of the manifest.
   FetchProgress progress_;
   Descriptor root_;
   std::size_t next_shard_ = 0;

@@ -12,6 +12,8 @@ constexpr std::uint64_t kLaneSeed = 0x6c616e65;  // "lane"
 // How far lanes may be apart where a stream goes on: after a change of the number of
 // workers in the middle of a row it is one.
 constexpr std::uint64_t kRaggedRowsMax = 64;
+// The first window of all is a window's sixteenth.
+constexpr std::uint64_t kRampParts = 16;
 
 Error Invalid(const std::string& message) { return {ErrorCode::kInvalidArgument, message}; }
 
@@ -44,6 +46,13 @@ Result<StreamOrder> StreamOrder::Create(const shard::Manifest* manifest,
   order.lane_end_ = order.lane_begin_ + lanes / worker.count;
   DNC_ASSIGN(const auto plan, order.PlanOf(begin.epoch));
   order.sample_count_ = plan->sample_count();
+  // A multiple of the lanes, like all windows but the last of an epoch.
+  const std::uint64_t block = plan->sequence().block_samples_max();
+  const std::uint64_t least = std::max(begin.window_samples / kRampParts, block);
+  for (std::uint64_t size = ((least - 1) / lanes + 1) * lanes;
+       size < begin.window_samples && order.ramp_.back() + size < order.sample_count_; size *= 2) {
+    order.ramp_.push_back(order.ramp_.back() + size);
+  }
   if (order.sample_count_ <= order.lane_begin_) {
     return Invalid("worker " + std::to_string(worker.index) + " would have no sample of the " +
                    std::to_string(order.sample_count_) + " of split \"" + begin.split +
@@ -80,8 +89,28 @@ Result<std::shared_ptr<const Plan>> StreamOrder::PlanOf(std::uint64_t epoch) con
   return std::shared_ptr<const Plan>(std::move(shared));
 }
 
-std::uint64_t StreamOrder::WindowSamples(std::uint64_t window) const {
-  return std::min(begin_.window_samples, sample_count_ - window * begin_.window_samples);
+std::uint64_t StreamOrder::WindowCount(std::uint64_t epoch) const {
+  return WindowAt(epoch, sample_count_ - 1) + 1;
+}
+
+StreamOrder::Span StreamOrder::SpanOf(const Place& place) const {
+  if (place.epoch == 0 && place.window + 1 < ramp_.size()) {
+    return {ramp_[place.window], ramp_[place.window + 1] - ramp_[place.window]};
+  }
+  std::uint64_t begin = place.window * begin_.window_samples;
+  if (place.epoch == 0) {
+    begin = ramp_.back() + (place.window + 1 - ramp_.size()) * begin_.window_samples;
+  }
+  return {begin, std::min(begin_.window_samples, sample_count_ - begin)};
+}
+
+std::uint64_t StreamOrder::WindowAt(std::uint64_t epoch, std::uint64_t position) const {
+  if (epoch > 0) return position / begin_.window_samples;
+  if (position >= ramp_.back()) {
+    return ramp_.size() - 1 + (position - ramp_.back()) / begin_.window_samples;
+  }
+  const auto after = std::upper_bound(ramp_.begin(), ramp_.end(), position);
+  return static_cast<std::uint64_t>(after - ramp_.begin()) - 1;
 }
 
 std::uint64_t StreamOrder::LaneStart(std::uint64_t lane, std::uint64_t samples) const {
@@ -119,23 +148,23 @@ std::uint64_t StreamOrder::SamplesOf(std::uint64_t epoch) const {
 }
 
 std::uint64_t StreamOrder::SamplesLeft(const Place& place) const {
-  const std::uint64_t window_rows = begin_.window_samples / lane_count();
-  const std::uint64_t first = place.window * window_rows;
+  const Span span = SpanOf(place);
+  const std::uint64_t first = span.begin / lane_count();
   const std::vector<std::uint64_t> rows = FirstRows(place.epoch);
   std::uint64_t samples = 0;
   for (std::uint64_t lane = lane_begin_; lane < lane_end_; ++lane) {
-    const std::uint64_t end = first + LaneRows(lane, WindowSamples(place.window));
+    const std::uint64_t end = first + LaneRows(lane, span.samples);
     samples += end - std::min(end, std::max(first, rows[lane]));
   }
   return samples;
 }
 
 Result<std::optional<StreamOrder::Place>> StreamOrder::First() const {
-  const std::uint64_t window_rows = begin_.window_samples / lane_count();
   const std::uint64_t row =
       *std::min_element(begin_.rows.begin() + static_cast<std::ptrdiff_t>(lane_begin_),
                         begin_.rows.begin() + static_cast<std::ptrdiff_t>(lane_end_));
-  const Place place{begin_.epoch, std::min(row / window_rows, window_count() - 1)};
+  const std::uint64_t position = std::min(row * lane_count(), sample_count_ - 1);
+  const Place place{begin_.epoch, WindowAt(begin_.epoch, position)};
   if (epochs_ != 0 && place.epoch >= epochs_) return std::optional<Place>();
   if (SamplesLeft(place) > 0) return std::optional<Place>(place);
   return After(place);
@@ -145,7 +174,7 @@ Result<std::optional<StreamOrder::Place>> StreamOrder::After(const Place& place)
   Place next = place;
   // A worker has samples in every epoch, if not in its last window.
   do {
-    if (++next.window == window_count()) {
+    if (++next.window == WindowCount(next.epoch)) {
       ++next.epoch;
       next.window = 0;
       if (epochs_ != 0 && next.epoch >= epochs_) return std::optional<Place>();
@@ -154,18 +183,16 @@ Result<std::optional<StreamOrder::Place>> StreamOrder::After(const Place& place)
   return std::optional<Place>(next);
 }
 
-std::pair<std::uint64_t, std::uint64_t> StreamOrder::Stretch(std::uint64_t window) const {
-  const std::uint64_t samples = WindowSamples(window);
+std::pair<std::uint64_t, std::uint64_t> StreamOrder::Stretch(std::uint64_t samples) const {
   if (!begin_.shuffle) return {0, samples};
   return {LaneStart(lane_begin_, samples), LaneStart(lane_end_, samples)};
 }
 
 Result<WindowVisit> StreamOrder::VisitOf(const Place& place, std::uint64_t number) const {
   DNC_ASSIGN(const auto plan, PlanOf(place.epoch));
-  const std::uint64_t samples = WindowSamples(place.window);
-  const std::uint64_t position = place.window * begin_.window_samples;
+  const auto [position, samples] = SpanOf(place);
   const std::uint64_t seed = plan->WindowSeed(position);
-  const auto [begin, end] = Stretch(place.window);
+  const auto [begin, end] = Stretch(samples);
   std::vector<VisitOrder::Lane> lanes;
   for (std::uint64_t lane = lane_begin_; lane < lane_end_; ++lane) {
     const std::uint64_t rows = LaneRows(lane, samples);
@@ -177,7 +204,7 @@ Result<WindowVisit> StreamOrder::VisitOf(const Place& place, std::uint64_t numbe
       lanes.push_back({.start = lane, .stride = lane_count(), .rows = Permutation::Identity(rows)});
     }
   }
-  const std::uint64_t first = place.window * (begin_.window_samples / lane_count());
+  const std::uint64_t first = position / lane_count();
   const Start start = StartOf(FirstRows(place.epoch), lane_begin_, lane_end_);
   std::vector<std::uint64_t> ragged;
   for (const auto& [row, lane] : start.ragged) {
@@ -229,20 +256,19 @@ Result<std::uint64_t> StreamOrder::NextNeed(std::uint32_t shard_index, std::uint
   const shard::ShardInfo& shard = manifest_->shards[shard_index];
   const std::uint64_t samples = std::min<std::uint64_t>(
       shard.block_samples, shard.samples - std::uint64_t{block_index} * shard.block_samples);
-  const std::uint64_t first = from / window_count();
+  const std::uint64_t first = from / WindowCount(0);
   for (std::uint64_t epoch = first; epoch <= first + 1; ++epoch) {
     if (epochs_ != 0 && epoch >= epochs_) break;
     DNC_ASSIGN(const auto plan, PlanOf(epoch));
     const std::uint64_t begin = plan->sequence().PositionOf(shard_index, block_index);
     const std::uint64_t last = begin + samples - 1;
-    for (std::uint64_t window = begin / begin_.window_samples;
-         window <= last / begin_.window_samples; ++window) {
-      if (Ordinal({epoch, window}) < from) continue;
-      const auto [low, high] = Stretch(window);
-      const std::uint64_t window_begin = window * begin_.window_samples;
-      if (window_begin + low <= last && begin < window_begin + high) {
-        return Ordinal({epoch, window});
-      }
+    for (std::uint64_t window = WindowAt(epoch, begin); window <= WindowAt(epoch, last); ++window) {
+      const Place place{epoch, window};
+      if (Ordinal(place) < from) continue;
+      const Span span = SpanOf(place);
+      if (LaneRows(lane_begin_, span.samples) == 0) continue;  // None for this worker.
+      const auto [low, high] = Stretch(span.samples);
+      if (span.begin + low <= last && begin < span.begin + high) return Ordinal(place);
     }
   }
   return UINT64_MAX;

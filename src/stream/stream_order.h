@@ -2,10 +2,12 @@
 // after epoch, from a position on, and what position it is at after so many of them.
 // Pure; memory is proportional to the number of shards and lanes.
 //
-// Position p of an epoch's sequence of runs (plan.h) belongs to window p / W. In a
-// window of S samples, lane l has its samples number l, l + L, l + 2L... of the visited
-// order. Shuffled, these are a stretch of the window's sequence of their own, so that a
-// worker fetches only what its lanes need; else they are those samples themselves.
+// An epoch's sequence of runs (plan.h) is cut into windows of W samples. Epoch 0 begins
+// with smaller ones, each twice as large as the one before, so that the first samples
+// are there when their blocks are, not when a whole window is. In a window of S samples, lane l has
+// its samples number l, l + L, l + 2L... of the visited order. Shuffled, these are a stretch of the
+// window's sequence of their own, so that a worker fetches only what its lanes need; else they are
+// those samples themselves.
 
 #pragma once
 
@@ -61,11 +63,11 @@ class StreamOrder {
   Result<std::uint64_t> NextNeed(std::uint32_t shard_index, std::uint32_t block_index,
                                  std::uint64_t from) const;
   std::uint64_t Ordinal(const Place& place) const {
-    return place.epoch * window_count() + place.window;
+    return place.epoch * WindowCount(0) + place.window;
   }
 
   std::uint64_t sample_count() const { return sample_count_; }  // Of an epoch, all workers.
-  std::uint64_t window_count() const { return (sample_count_ - 1) / begin_.window_samples + 1; }
+  std::uint64_t WindowCount(std::uint64_t epoch) const;
 
  private:
   StreamOrder() = default;
@@ -76,7 +78,13 @@ class StreamOrder {
   }
   // Where lane `lane` begins in the sequence of a window of so many samples.
   std::uint64_t LaneStart(std::uint64_t lane, std::uint64_t samples) const;
-  std::uint64_t WindowSamples(std::uint64_t window) const;
+  // Positions of a window.
+  struct Span {
+    std::uint64_t begin = 0;
+    std::uint64_t samples = 0;
+  };
+  Span SpanOf(const Place& place) const;
+  std::uint64_t WindowAt(std::uint64_t epoch, std::uint64_t position) const;
   // Rows of each lane that are consumed where the order begins in an epoch.
   std::vector<std::uint64_t> FirstRows(std::uint64_t epoch) const;
   // The row from which all lanes of a group go on together, and the (row, lane) that come
@@ -88,8 +96,8 @@ class StreamOrder {
   Start StartOf(const std::vector<std::uint64_t>& rows, std::uint64_t lane_begin,
                 std::uint64_t lane_end) const;
   std::uint64_t SamplesLeft(const Place& place) const;
-  // The positions within a window that this worker's slices cover.
-  std::pair<std::uint64_t, std::uint64_t> Stretch(std::uint64_t window) const;
+  // The part of a window's sequence that this worker needs.
+  std::pair<std::uint64_t, std::uint64_t> Stretch(std::uint64_t samples) const;
   // The plan of an epoch; the last two are kept.
   Result<std::shared_ptr<const Plan>> PlanOf(std::uint64_t epoch) const;
 
@@ -98,7 +106,9 @@ class StreamOrder {
   Worker worker_;
   std::uint64_t epochs_ = 1;
   std::uint64_t sample_count_ = 0;
-  std::uint64_t lane_begin_ = 0;  // Of the worker's group.
+  std::vector<std::uint64_t> ramp_ = {0};  // Where the windows of epoch 0 begin, up to the
+                                           // first of W samples.
+  std::uint64_t lane_begin_ = 0;           // Of the worker's group.
   std::uint64_t lane_end_ = 0;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;
 };

@@ -163,8 +163,9 @@ void AddSourceOptions(CLI::App* command, SourceArguments* arguments) {
           "folder of images: a csv of file names and labels")
       ->group(kGroup);
   command
-      ->add_option("--variable", arguments->variable,
-                   "The array in the file that is the features, by its name")
+      ->add_option("--variable,--table", arguments->variable,
+                   "The array in the file that is the features, by its name; the table of a "
+                   "SQLite file")
       ->group(kGroup);
   command
       ->add_option("--labels-variable", arguments->labels_variable,

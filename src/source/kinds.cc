@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "image/image.h"
+#include "source/array_container.h"
 #include "source/array_source.h"
 #include "source/csv_source.h"
 #include "source/hdf5_source.h"
 #include "source/image_folder.h"
 #include "source/mat5_source.h"
 #include "source/npz.h"
+#include "source/sql_source.h"
 
 namespace dnc::source {
 namespace {
@@ -29,11 +31,14 @@ constexpr FileKind kFileKinds[] = {
     {"npz", kLabelsFile | kArray | kVariable, true, IsZip, OpenNpz},
     {"hdf5", kLabelsFile | kArray | kVariable, true, IsHdf5, OpenHdf5},
     {"mat", kLabelsFile | kArray | kVariable, true, IsMat5, OpenMat5},
+    {"sqlite", kLabelColumn | kTable | kQuery | kTableName, true, IsSqlite, OpenSqliteFile},
     {"csv", kLabelColumn | kTable | kCsvFormat, false, LooksLikeCsv, OpenCsv},
 };
 
 // A folder of images last: any folder could be one.
 constexpr PlaceKind kPlaceKinds[] = {
+    {"database (postgresql://, mysql://, mariadb:// or sqlite:///, with a query)",
+     kLabelColumn | kTable | kQuery | kTableName, IsDatabaseUrl, OpenDatabase},
     {"folder of images", kImages | kSkipBad | kLabelsFile | kLabelColumn, IsFolder,
      OpenImageFolder},
 };
@@ -52,8 +57,9 @@ std::vector<UsedOption> UsedOptions(const SourceOptions& options) {
   add(!options.labels_path.empty(), kLabelsFile, "--labels");
   add(!options.label_column.empty(), kLabelColumn, "--label-column");
   add(!options.query.empty(), kQuery, "--query");
-  add(!options.variable.empty(), kVariable, "--variable");
-  add(!options.labels_variable.empty(), kVariable, "--labels-variable");
+  add(!options.variable.empty(), kVariable | kTableName, "--variable");
+  add(!options.labels_variable.empty() && options.labels_variable != kNoLabels, kVariable,
+      "--labels-variable");
   add(options.sample_axis.has_value(), kArray, "--sample-axis");
   add(options.resize.has_value(), kImages, "--resize");
   add(options.crop.has_value(), kImages, "--crop");

@@ -25,6 +25,7 @@ enum OptionGroup : std::uint32_t {
   kImages = 1 << 6,       // resize, crop, grayscale
   kSkipBad = 1 << 7,      // skip_bad: taken by all, of use to images
   kQuery = 1 << 8,        // query
+  kTableName = 1 << 9,    // variable, which names a table
 };
 
 // One file, or standard input.

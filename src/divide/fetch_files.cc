@@ -92,11 +92,8 @@ class FileFetcher {
         store_(store),
         to_(std::move(to)),
         options_(options),
-        callback_(callback) {
-    digest_ = Sha256(AsBytes(shard::FormatManifest(manifest))).Hex();
-    progress_.shards_total = manifest.shards.size();
-    for (const shard::ShardInfo& shard : manifest.shards) progress_.bytes_total += shard.bytes;
-  }
+        callback_(callback),
+        digest_(Sha256(AsBytes(shard::FormatManifest(manifest))).Hex()) {}
 
   Result<FetchProgress> Run() {
     if (!IsRawDataset(manifest_)) {
@@ -105,6 +102,8 @@ class FileFetcher {
                        ": not a tree of files, but a dataset of samples; dnc fetch "
                        "copies its shards, dnc export writes its samples"};
     }
+    progress_.shards_total = manifest_.shards.size();
+    for (const shard::ShardInfo& shard : manifest_.shards) progress_.bytes_total += shard.bytes;
     DNC_TRY(OpenRoot());
     for (; next_shard_ < manifest_.shards.size(); ++next_shard_) {
       const shard::ShardInfo& shard = manifest_.shards[next_shard_];
@@ -431,7 +430,7 @@ class FileFetcher {
   const std::string to_;
   const FetchOptions options_;
   const FetchCallback& callback_;
-  std::string digest_;  // Of the manifest.
+  const std::string digest_;  // Of the manifest.
   FetchProgress progress_;
   Descriptor root_;
   std::size_t next_shard_ = 0;

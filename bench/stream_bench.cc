@@ -1,33 +1,31 @@
-// Streaming against its limit, on one core: an epoch through the loader (leaves
-// verified, blocks decoded, samples shuffled and gathered into batches) and zstd
-// alone over the same chunks, already in memory.
+// Streaming against its limit, on one core: an epoch through the stream (leaves
+// verified, blocks decoded, samples shuffled and gathered into batches) and the
+// decoding of the same blocks alone, one after another.
 //
-//   stream_bench MANIFEST [MEMORY_BYTES [WINDOW_SAMPLES [SPLIT]]]
+//   stream_bench LOCATION [MEMORY_BYTES [WINDOW_SAMPLES [SPLIT]]]
 //
 // Prints one line of JSON. Times are processor times of the whole process, all
 // threads, so that other work on the machine counts for neither side; medians of
-// five rounds in which both take turns. The window is the
+// five rounds in which both take turns. Each epoch is a stream of its own, since a
+// long one would keep decoded samples from epoch to epoch. The window is the
 // largest for the memory unless it is given (0: the same).
 
 #include <sched.h>
 #include <time.h>
-#include <zstd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/time.h"
 #include "divide/dataset.h"
-#include "shard/shard_format.h"
 #include "shard/shard_reader.h"
-#include "stream/loader.h"
+#include "stream/allocator.h"
+#include "stream/stream.h"
 
 namespace dnc {
 namespace {
@@ -85,134 +83,82 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// One epoch through the loader. Returns its processor time.
-Result<double> StreamOnce(const shard::Manifest& manifest, const store::ObjectStore& store,
-                          std::uint64_t memory_bytes, const stream::PlanOptions& options,
-                          std::span<std::byte* const> destinations,
-                          stream::LoaderStatistics* statistics) {
+// One epoch through a stream. Returns its processor time.
+Result<double> StreamOnce(const divide::Dataset& dataset, const stream::StreamOptions& options,
+                          array::SampleBlock* batch, stream::StreamStatistics* statistics) {
   const double begin = ProcessorSeconds();
   {
-    DNC_ASSIGN(stream::Plan plan, stream::Plan::Create(&manifest, options));
-    DNC_ASSIGN(const auto loader,
-               stream::Loader::Open(std::move(plan), &store, {.memory_bytes = memory_bytes}));
-    for (;;) {
-      DNC_ASSIGN(const std::uint64_t count, loader->Next(kBatch, destinations));
-      if (count == 0) break;
-    }
-    *statistics = loader->statistics();
+    DNC_ASSIGN(const auto stream,
+               stream::Stream::Open(&dataset.manifest, dataset.store.get(), options));
+    do {
+      DNC_TRY(stream->Next(kBatch, batch));
+    } while (batch->sample_count > 0);
+    *statistics = stream->statistics();
   }
   return ProcessorSeconds() - begin;
 }
 
-struct StoredChunk {
-  Bytes bytes;
-  std::size_t raw_bytes = 0;
-  bool compressed = false;
-};
-
-// The chunks of a shard as they are stored, by docs/formats/shard.md.
-Status ReadChunks(const RandomAccessSource& source, std::vector<StoredChunk>* chunks) {
-  DNC_ASSIGN(const shard::ShardReader reader, shard::ShardReader::Open(&source));
-  const shard::ShardSummary& summary = reader.summary();
-  const std::size_t entries_bytes =
-      summary.block_count *
-      (shard::kBlockEntryBytes + summary.columns.size() * shard::kChunkEntryBytes);
-  Bytes entries(entries_bytes);
-  DNC_TRY(source.ReadAt(source.size() - shard::kFooterBytes - entries_bytes, entries));
-  ByteReader index(entries);
-  for (std::uint32_t b = 0; b < summary.block_count; ++b) {
-    std::uint64_t offset = index.Get<std::uint64_t>();
-    const auto samples = index.Get<std::uint32_t>();
-    for (const array::ColumnSpec& column : summary.columns) {
-      StoredChunk chunk;
-      chunk.bytes.resize(index.Get<std::uint32_t>());
-      index.Get<std::uint8_t>();  // Filter.
-      chunk.compressed = index.Get<std::uint8_t>() == static_cast<int>(shard::Codec::kZstd);
-      index.Get<std::uint64_t>();  // Checksum.
-      chunk.raw_bytes = samples * column.sample_bytes();
-      DNC_TRY(source.ReadAt(offset, chunk.bytes));
-      offset += chunk.bytes.size();
-      chunks->push_back(std::move(chunk));
-    }
-  }
-  return {};
-}
-
-// All chunks through zstd, each over the one before. Returns its processor time.
-Result<double> DecodeOnce(const std::vector<StoredChunk>& chunks, ZSTD_DCtx* context, Bytes* out) {
+// All blocks of a split through the decoder, each over the one before. Returns its
+// processor time.
+Result<double> DecodeOnce(const std::vector<std::unique_ptr<RandomAccessSource>>& shards) {
   const double begin = ProcessorSeconds();
-  for (const StoredChunk& chunk : chunks) {
-    if (!chunk.compressed) {
-      std::memcpy(out->data(), chunk.bytes.data(), chunk.raw_bytes);
-    } else if (ZSTD_decompressDCtx(context, out->data(), out->size(), chunk.bytes.data(),
-                                   chunk.bytes.size()) != chunk.raw_bytes) {
-      return Error{ErrorCode::kCorrupt, "a chunk does not give its raw size"};
+  shard::BlockDecoder decoder;
+  array::SampleBlock block;
+  for (const auto& source : shards) {
+    DNC_ASSIGN(const shard::ShardReader reader, shard::ShardReader::Open(source.get()));
+    for (std::uint32_t b = 0; b < reader.summary().block_count; ++b) {
+      DNC_TRY(decoder.Decode(reader, b, &block));
     }
   }
   return ProcessorSeconds() - begin;
 }
 
 Status Run(const Arguments& arguments) {
+  stream::BoundHeap();
   DNC_TRY(PinToOneCore());
   DNC_ASSIGN(const divide::Dataset dataset, divide::OpenDataset(arguments.manifest));
-  const shard::Manifest& manifest = dataset.manifest;
-  stream::PlanOptions options;
+  stream::StreamOptions options;
   options.split = arguments.split;
+  options.memory_bytes = arguments.memory_bytes;
   options.window_samples = arguments.window_samples;
-  if (options.window_samples == 0) {
-    DNC_ASSIGN(options.window_samples,
-               stream::WindowForMemory(manifest, arguments.split, arguments.memory_bytes));
-  }
-  std::vector<Bytes> batches;
-  std::vector<std::byte*> destinations;
-  for (const array::ColumnSpec& column : manifest.columns) {
-    destinations.push_back(batches.emplace_back(kBatch * column.sample_bytes()).data());
-  }
+  options.batch_samples = kBatch;
+  array::SampleBlock batch;
 
   // The first epoch, in fresh memory: the peak so far is forgotten before it.
   std::ofstream("/proc/self/clear_refs") << "5";
   const std::uint64_t before = MemoryField("VmRSS");
   const Instant begin = MonotonicNow();
-  stream::LoaderStatistics statistics;
-  DNC_TRY(StreamOnce(manifest, *dataset.store, arguments.memory_bytes, options, destinations,
-                     &statistics)
-              .status());
+  stream::StreamStatistics statistics;
+  DNC_TRY(StreamOnce(dataset, options, &batch, &statistics).status());
   const double first_seconds = (MonotonicNow() - begin).seconds();
   const std::uint64_t growth = MemoryField("VmHWM") - before;
 
-  std::vector<StoredChunk> chunks;
-  for (const shard::ShardInfo& info : manifest.shards) {
+  std::vector<std::unique_ptr<RandomAccessSource>> shards;
+  for (const shard::ShardInfo& info : dataset.manifest.shards) {
     if (info.split != arguments.split) continue;
-    DNC_ASSIGN(const auto source, store::OpenObject(dataset.store.get(), info.cid));
-    DNC_TRY(ReadChunks(*source, &chunks));
+    DNC_ASSIGN(auto source, store::OpenObject(dataset.store.get(), info.cid));
+    shards.push_back(std::move(source));
   }
-  std::size_t raw_bytes_max = 0;
-  for (const StoredChunk& chunk : chunks) raw_bytes_max = std::max(raw_bytes_max, chunk.raw_bytes);
-  Bytes out(raw_bytes_max);
-  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(),
-                                                                     &ZSTD_freeDCtx);
   // In turns, so that both meet the same machine.
-  std::vector<double> loader_seconds;
-  std::vector<double> zstd_seconds;
+  std::vector<double> stream_seconds;
+  std::vector<double> decode_seconds;
   std::vector<double> ratios;
   for (int round = 0; round < kRounds; ++round) {
-    options.epoch = static_cast<std::uint64_t>(round);
-    DNC_ASSIGN(const double zstd, DecodeOnce(chunks, context.get(), &out));
-    DNC_ASSIGN(const double loader, StreamOnce(manifest, *dataset.store, arguments.memory_bytes,
-                                               options, destinations, &statistics));
-    zstd_seconds.push_back(zstd);
-    loader_seconds.push_back(loader);
-    ratios.push_back(zstd / loader);
+    options.seed = static_cast<std::uint64_t>(round);
+    DNC_ASSIGN(const double decode, DecodeOnce(shards));
+    DNC_ASSIGN(const double streamed, StreamOnce(dataset, options, &batch, &statistics));
+    decode_seconds.push_back(decode);
+    stream_seconds.push_back(streamed);
+    ratios.push_back(decode / streamed);
   }
   const auto samples = static_cast<double>(statistics.samples);
   std::printf(
-      "{\"samples\": %.0f, \"raw_bytes\": %.0f, \"loader_seconds\": %.6f, \"zstd_seconds\": %.6f, "
-      "\"samples_per_second\": %.0f, \"ratio\": %.4f, \"first_epoch_seconds\": %.6f, "
-      "\"window_samples\": %llu, \"budget_bytes\": %llu, \"held_peak_bytes\": %llu, "
+      "{\"samples\": %.0f, \"raw_bytes\": %llu, \"stream_seconds\": %.6f, "
+      "\"decode_seconds\": %.6f, \"samples_per_second\": %.0f, \"ratio\": %.4f, "
+      "\"first_epoch_seconds\": %.6f, \"budget_bytes\": %llu, \"held_peak_bytes\": %llu, "
       "\"resident_growth_bytes\": %llu, \"fetched_bytes\": %llu}\n",
-      samples, samples * static_cast<double>(array::SampleBytes(manifest.columns)),
-      Median(loader_seconds), Median(zstd_seconds), samples / Median(loader_seconds),
-      Median(ratios), first_seconds, static_cast<unsigned long long>(options.window_samples),
+      samples, static_cast<unsigned long long>(statistics.decoded_bytes), Median(stream_seconds),
+      Median(decode_seconds), samples / Median(stream_seconds), Median(ratios), first_seconds,
       static_cast<unsigned long long>(arguments.memory_bytes),
       static_cast<unsigned long long>(statistics.memory_peak_bytes),
       static_cast<unsigned long long>(growth),
@@ -225,7 +171,7 @@ Status Run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   if (argc < 2 || argc > 5) {
-    std::fprintf(stderr, "stream_bench MANIFEST [MEMORY_BYTES [WINDOW_SAMPLES [SPLIT]]]\n");
+    std::fprintf(stderr, "stream_bench LOCATION [MEMORY_BYTES [WINDOW_SAMPLES [SPLIT]]]\n");
     return 2;
   }
   dnc::Arguments arguments;

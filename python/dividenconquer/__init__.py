@@ -26,7 +26,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._dataset import cid, inspect, verify
+    from ._dataset import cid, fetch, inspect, verify
     from ._download import Batch, Download, download_first, download_next
     from ._images import hog
     from ._manifest import Column, ColumnStatistics, Feature, FeatureStep, Manifest, Shard, Split
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 # Where each name is: its module is imported when the name is first used.
 _MODULES = {
-    "._dataset": ("cid", "inspect", "verify"),
+    "._dataset": ("cid", "fetch", "inspect", "verify"),
     "._download": ("Batch", "Download", "download_first", "download_next"),
     "._images": ("hog",),
     "._manifest": (

@@ -47,6 +47,22 @@ def verify(location: Location, *, statistics: bool = True, progress: bool = True
         return dataset.verify(statistics, report)
 
 
+def fetch(location: Location, to: str | os.PathLike[str], *, outside_links: bool = False,
+          progress: bool = True, store: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """Brings a dataset to the folder `to`, every byte checked: the files of one that was
+    divided with ``raw=True``, else its shards and manifest. Called again, it goes on.
+
+    outside_links: write symbolic links too that lead out of the folder.
+
+    Returns what is there: {"shards": ..., "bytes": ..., "bytes_kept": ..., "files": ...};
+    bytes_kept were there already.
+    Raises AlreadyExistsError (`to` holds other files), CorruptError, UnavailableError.
+    """
+    dataset = open_dataset(location, store)
+    with bytes_progress("fetch", progress) as report:
+        return dataset.fetch(os.fspath(to), outside_links, report)
+
+
 def cid(path: str | os.PathLike[str]) -> str:
     """The IPFS content id of a file (profile unixfs-v1-2025), as `ipfs add` computes it."""
     from . import _native

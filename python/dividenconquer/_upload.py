@@ -45,8 +45,11 @@ def upload(
     store: options of the store: up and down (bytes a second), connections, proxy,
         s3_endpoint, s3_region, s3_anonymous, s3_path_style, ipfs_gateways, ipfs_api.
     options: further options of `dnc divide`, with _ for -: labels (a file), description,
-        shard_bytes ("16MiB"), seed, level (of zstd, 1 to 19), threads, overwrite,
-        resize ((width, height)), skip_bad, and so on.
+        shard_bytes ("16MiB"), seed, compression ("balanced", "smallest", "fast", "none"),
+        level (of zstd, 1 to 19), threads, overwrite; and for a path: resize and crop
+        ((width, height)), grayscale, features ("hog", or "hog:orientations=9,..."),
+        standardise (x has mean 0 and deviation 1 over the first split), raw (any file or
+        folder as bytes, see `fetch`), part ("2/8"), skip_bad, and so on.
 
     Returns the manifest.
     Raises InvalidArgumentError, NotFoundError (no such file), AlreadyExistsError (`to`

@@ -6,6 +6,7 @@
 
 #include "base/human.h"
 #include "base/random_access_source.h"
+#include "divide/fetch.h"
 #include "divide/verify.h"
 #include "shard/content_id.h"
 
@@ -70,6 +71,29 @@ py::dict VerifyDataset(const OpenedDataset& opened, bool statistics, py::object 
   dict["shards"] = done.shards_done;
   dict["samples"] = done.samples_done;
   dict["bytes"] = done.bytes_done;
+  return dict;
+}
+
+py::dict FetchDataset(const OpenedDataset& opened, const std::string& to, bool outside_links,
+                      py::object progress) {
+  Callback callback(std::move(progress));
+  const divide::FetchCallback tell = [&](const divide::FetchProgress& done) {
+    return callback.Call([&] { return py::make_tuple(done.bytes_done, done.bytes_total); });
+  };
+  const bool is_raw = divide::IsRawDataset(opened.manifest());
+  const auto result = [&] {
+    const py::gil_scoped_release unlocked;
+    return is_raw ? divide::FetchFiles(opened.manifest(), opened.store(), to,
+                                       {.outside_links = outside_links}, tell)
+                  : divide::FetchShards(opened.manifest(), opened.store(), to, tell);
+  }();
+  callback.Rethrow();
+  const divide::FetchProgress done = Take(result);
+  py::dict dict;
+  dict["shards"] = done.shards_done;
+  dict["bytes"] = done.bytes_done;
+  dict["bytes_kept"] = done.bytes_kept;
+  dict["files"] = done.files;
   return dict;
 }
 
@@ -205,6 +229,8 @@ void BindDataset(py::module_* module) {
       .def("manifest_json",
            [](const OpenedDataset& self) { return shard::FormatManifest(self.manifest()); })
       .def("describe_store", [](const OpenedDataset& self) { return self.store().Describe(); })
+      .def("fetch", &FetchDataset, py::arg("to"), py::arg("outside_links") = false,
+           py::arg("progress") = py::none())
       .def("verify", &VerifyDataset, py::arg("statistics") = true,
            py::arg("progress") = py::none());
   module->def("cid", &FileContentId, py::arg("path"));

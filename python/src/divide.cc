@@ -10,6 +10,8 @@
 #include "base/file.h"
 #include "base/human.h"
 #include "dataset.h"
+#include "divide/dataset.h"
+#include "divide/prepare_source.h"
 #include "object_source.h"
 #include "source_options.h"
 
@@ -18,7 +20,7 @@ namespace {
 
 struct ParsedOptions {
   divide::DivideOptions divide;
-  source::SourceOptions source;
+  divide::PrepareOptions prepare;
   store::StoreOptions store;
 };
 
@@ -32,6 +34,17 @@ void ReadDivideOptions(Options* options, ParsedOptions* parsed) {
   options->Read("split", &splits);
   if (!splits.empty()) divide.splits = Take(divide::ParseSplits(splits));
   options->Read("seed", &divide.seed);
+  std::string compression;
+  options->Read("compression", &compression);
+  if (!compression.empty()) {
+    const auto known = shard::CompressionFromName(compression);
+    if (!known) {
+      Raise({ErrorCode::kInvalidArgument,
+             "compression=\"" + compression + "\"; expected balanced, smallest, fast or none"});
+    }
+    divide.compression = *known;
+    if (*known == shard::Compression::kSmallest) divide.zstd_level = 19;
+  }
   options->Read("level", &divide.zstd_level);
   divide.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   options->Read("threads", &divide.threads);
@@ -59,6 +72,7 @@ py::dict ReportToDict(const divide::DivideReport& report) {
 py::dict Run(source::SampleSource* source, const std::string& to, ParsedOptions* parsed,
              Callback* callback) {
   parsed->store.create = true;
+  parsed->divide.read_back = divide::IsRemote(to);  // As the command does.
   const bool is_new_folder = !store::IsUrl(to) && !PathExists(to);
   const auto result = [&]() -> Result<divide::DivideReport> {
     const py::gil_scoped_release unlocked;
@@ -103,12 +117,13 @@ class CountedSource final : public source::SampleSource {
 
 // Batches of equal size need the number of samples: where the source does not know
 // it, or knows an upper bound only, it is read once to count them.
-Result<std::unique_ptr<source::SampleSource>> OpenCounted(const std::string& path,
-                                                          const ParsedOptions& parsed,
+Result<std::unique_ptr<source::SampleSource>> OpenCounted(ParsedOptions* parsed,
                                                           Callback* callback) {
   constexpr std::uint64_t kStep = 4096;
-  DNC_ASSIGN(auto source, source::OpenSource(path, parsed.source));
-  if (parsed.divide.batches == 0 || (source->sample_count() && !parsed.source.skip_bad)) {
+  divide::DivideOptions untouched = parsed->divide;
+  std::unique_ptr<source::SampleSource> source;
+  DNC_ASSIGN(source, divide::PrepareSource(parsed->prepare, &parsed->divide));
+  if (parsed->divide.batches == 0 || (source->sample_count() && !parsed->prepare.source.skip_bad)) {
     return source;
   }
   std::uint64_t count = 0;
@@ -120,9 +135,31 @@ Result<std::unique_ptr<source::SampleSource>> OpenCounted(const std::string& pat
       return Error{ErrorCode::kCancelled, "counting the samples was stopped"};
     }
   }
-  DNC_ASSIGN(source, source::OpenSource(path, parsed.source));
+  parsed->divide = std::move(untouched);
+  DNC_ASSIGN(source, divide::PrepareSource(parsed->prepare, &parsed->divide));
   return std::unique_ptr<source::SampleSource>(
       std::make_unique<CountedSource>(std::move(source), count));
+}
+
+void ReadPrepareOptions(Options* options, divide::PrepareOptions* prepare) {
+  ReadSourceOptions(options, &prepare->source);
+  options->Read("raw", &prepare->raw);
+  options->Read("standardise", &prepare->standardise);
+  std::string part;
+  options->Read("part", &part);
+  if (!part.empty()) prepare->part = Take(divide::ParsePart(part));
+  constexpr std::string_view kHog = "hog";
+  std::string features;
+  options->Read("features", &features);
+  if (features.empty()) return;
+  if (!features.starts_with(kHog) || (features.size() > kHog.size() && features[3] != ':')) {
+    Raise({ErrorCode::kInvalidArgument,
+           "features=\"" + features +
+               "\"; expected \"hog\", or \"hog:orientations=9,pixels_per_cell=8x8,"
+               "cells_per_block=3x3,block_norm=L2-Hys\""});
+  }
+  prepare->hog = Take(image::ParseHogOptions(
+      features.size() > kHog.size() ? features.substr(kHog.size() + 1) : ""));
 }
 
 py::dict DividePath(const std::string& path, const std::string& to, const py::dict& values,
@@ -130,19 +167,23 @@ py::dict DividePath(const std::string& path, const std::string& to, const py::di
   ParsedOptions parsed;
   Options options(values, "upload");
   ReadDivideOptions(&options, &parsed);
-  ReadSourceOptions(&options, &parsed.source);
+  ReadPrepareOptions(&options, &parsed.prepare);
   options.Finish();
-  parsed.source.seed = parsed.divide.seed;
-  parsed.source.threads = parsed.divide.threads;
+  parsed.prepare.location = path;
+  parsed.prepare.source.seed = parsed.divide.seed;
+  parsed.prepare.source.threads = parsed.divide.threads;
   parsed.store = ParseStoreOptions(store_options);
   Callback callback(std::move(progress));
-  // The first pass over a table, which finds its types.
-  parsed.source.survey_progress = [&](const source::SourceBytes&) {
+  // The first pass over a table, which finds its types; and passes for the steps.
+  parsed.prepare.source.survey_progress = [&](const source::SourceBytes&) {
     return callback.Call([] { return py::make_tuple(0, py::none(), 0, 0); });
+  };
+  parsed.prepare.progress = [&](std::uint64_t samples) {
+    return callback.Call([&] { return py::make_tuple(samples, py::none(), 0, 0); });
   };
   auto source = [&] {
     const py::gil_scoped_release unlocked;
-    return OpenCounted(path, parsed, &callback);
+    return OpenCounted(&parsed, &callback);
   }();
   callback.Rethrow();
   return Run(Take(std::move(source)).get(), to, &parsed, &callback);

@@ -76,6 +76,10 @@ void ReadSourceOptions(Options* options, source::SourceOptions* source) {
   std::optional<std::pair<std::uint32_t, std::uint32_t>> resize;
   options->Read("resize", &resize);
   if (resize) source->resize = image::ImageSize{resize->first, resize->second};
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> crop;
+  options->Read("crop", &crop);
+  if (crop) source->crop = image::ImageSize{crop->first, crop->second};
+  options->Read("grayscale", &source->grayscale);
   options->Read("query", &source->query);
   options->Read("variable", &source->variable);
   options->Read("labels_variable", &source->labels_variable);

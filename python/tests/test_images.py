@@ -48,6 +48,16 @@ class PhotosTest(FolderTest):
         batch = dnc.download_first(self.shards, resize=(8, 3))
         self.assertEqual(batch.x.shape, (24, 3, 8, 3))
 
+    def test_become_features_while_they_are_divided(self):
+        manifest = dnc.upload(self.path("photos"), self.path("hog"), resize=(24, 24),
+                              features="hog:cells_per_block=2x2", progress=False)
+        self.assertEqual([step.name for step in manifest.steps], ["resize", "hog"])
+        images = dnc.download_first(self.shards, resize=(24, 24))
+        features = dnc.download_first(self.path("hog"))
+        np.testing.assert_allclose(
+            features.x, dnc.hog(images.x, cells_per_block=(2, 2)), atol=1e-6)
+        np.testing.assert_array_equal(features.y, images.y)
+
     def test_nothing_but_photos_can_be_resized(self):
         dnc.upload({"data": [b"a", b"b"], "n": np.arange(2)}, self.path("bytes"), progress=False)
         with self.assertRaisesRegex(dnc.InvalidArgumentError, "data bytes, n int64"):

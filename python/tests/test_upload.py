@@ -64,6 +64,36 @@ class UploadTest(FolderTest):
         self.assertEqual(manifest.column("x").shape, (2,))
         self.assertEqual(manifest.split("train").statistics["y"].max, 11)
 
+    def test_standardises_over_the_first_split(self):
+        x = np.random.default_rng(2).normal([1, 50], [2, 0.1], (500, 2))
+        np.save(self.path("x.npy"), x)
+        manifest = self.upload(self.path("x.npy"), standardise=True, batches=2)
+        self.assertEqual([step.name for step in manifest.steps], ["standardise"])
+        parts = [batch.x for batch in dnc.Download(self.path("shards"))]
+        np.testing.assert_allclose(np.concatenate(parts), (x - x.mean(0)) / x.std(0), atol=1e-5)
+
+    def test_files_as_bytes_come_back_as_they_were(self):
+        os.makedirs(self.path("files", "deep"))
+        for name, content in (("a.bin", os.urandom(5000)), ("deep/b", b"")):
+            with open(self.path("files", name), "wb") as file:
+                file.write(content)
+        self.upload(self.path("files"), raw=True)
+        done = dnc.fetch(self.path("shards"), self.path("back"), progress=False)
+        self.assertEqual(done["files"], 2)
+        for name in ("a.bin", "deep/b"):
+            with open(self.path("files", name), "rb") as was:
+                with open(self.path("back", name), "rb") as back:
+                    self.assertEqual(back.read(), was.read())
+
+    def test_a_fetched_dataset_is_one_itself(self):
+        x, y = numbered(300)
+        self.upload((x, y), compression="none")
+        done = dnc.fetch(self.path("shards"), self.path("copy"), progress=False)
+        self.assertEqual(done["shards"], 1)
+        np.testing.assert_array_equal(dnc.download_first(self.path("copy")).x, x)
+        again = dnc.fetch(self.path("shards"), self.path("copy"), progress=False)
+        self.assertEqual(again["bytes_kept"], again["bytes"])
+
     def test_texts_as_labels_become_classes(self):
         manifest = self.upload((np.zeros((4, 1)), ["b", "a", "b", "c"]))
         self.assertEqual(manifest.class_names, ("a", "b", "c"))
@@ -129,6 +159,9 @@ class RefusalTest(FolderTest):
         self.refuses(wrong, "sum|fraction", source, split="train=0.5")
         self.refuses(wrong, "store has no option", source, store={"endpoint": ""})
         self.refuses(ValueError, "zstd level 99", source, level=99)
+        self.refuses(wrong, "expected balanced, smallest, fast or none", source, compression="zip")
+        np.save(self.path("x.npy"), source[0])
+        self.refuses(wrong, 'expected "hog"', self.path("x.npy"), features="hogs")
         self.refuses(wrong, "does not say how many", iter([source]), batches=2)
 
     def test_of_what_is_there_already(self):

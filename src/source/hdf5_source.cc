@@ -256,12 +256,6 @@ class Hdf5Slabs final : public SlabReader {
   std::uint64_t step_;
 };
 
-// What a dataset says of its storage, checked before anything is read.
-struct Storage {
-  std::uint64_t step = 1;         // Chunk's length along the sample axis.
-  std::uint64_t cache_bytes = 0;  // To decompress no chunk twice.
-};
-
 Status CheckFilters(hid_t creation, const std::string& name) {
   const int count = H5Pget_nfilters(creation);
   for (int i = 0; i < count; ++i) {
@@ -281,8 +275,10 @@ Status CheckFilters(hid_t creation, const std::string& name) {
   return {};
 }
 
-Result<Storage> CheckStorage(hid_t dataset, const DatasetInfo& info, const std::string& name,
-                             std::size_t sample_axis, std::uint64_t sample_bytes) {
+// What a dataset says of its storage, before anything is read: the length of a chunk
+// along the sample axis.
+Result<std::uint64_t> CheckStorage(hid_t dataset, const DatasetInfo& info, const std::string& name,
+                                   std::size_t sample_axis) {
   const H5Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   if (!creation.ok()) return Spoilt(name, "its layout cannot be read");
   const H5D_layout_t layout = H5Pget_layout(creation.id());
@@ -290,8 +286,7 @@ Result<Storage> CheckStorage(hid_t dataset, const DatasetInfo& info, const std::
     return Error{ErrorCode::kUnsupported,
                  name + ": its elements lie in other files; copy it into one file with h5repack"};
   }
-  Storage storage;
-  if (layout != H5D_CHUNKED) return storage;
+  if (layout != H5D_CHUNKED) return std::uint64_t{1};
   DNC_TRY(CheckFilters(creation.id(), name));
   std::vector<hsize_t> chunk(info.shape.size(), 0);
   if (H5Pget_chunk(creation.id(), static_cast<int>(chunk.size()), chunk.data()) !=
@@ -307,14 +302,7 @@ Result<Storage> CheckStorage(hid_t dataset, const DatasetInfo& info, const std::
     }
     chunk_bytes *= length;
   }
-  storage.step = chunk[sample_axis];
-  // A tile that holds whole chunks reads each once. One that does not keeps the row
-  // of chunks that it is in, as far as memory goes.
-  if (storage.step * sample_bytes > kTileBytesMax) {
-    storage.cache_bytes = std::min<std::uint64_t>(
-        kH5ChunkBytesMax, storage.step * sample_bytes + (storage.step * sample_bytes) / 2);
-  }
-  return storage;
+  return std::uint64_t{chunk[sample_axis]};
 }
 
 class Hdf5Container final : public ArrayContainer {
@@ -349,21 +337,16 @@ class Hdf5Container final : public ArrayContainer {
     if (listing_.is_matlab) layout.sample_axis = dataset.shape.size() - 1 - sample_axis;
     ArrayInfo info{name, format(), dataset.dtype, SampleFirstShape(layout)};
     DNC_TRY(CheckSamples(info));
-    const std::uint64_t sample_bytes =
-        *array::ElementCount(info.sample_shape()) * array::DTypeSize(info.dtype);
-    H5Handle opened(H5Dopen2(file_->id(), dataset.path.c_str(), H5P_DEFAULT), H5Dclose);
-    if (!opened.ok()) return Spoilt(name, "cannot be opened");
-    DNC_ASSIGN(const Storage storage,
-               CheckStorage(opened.id(), dataset, name, layout.sample_axis, sample_bytes));
+    // Tiles are made of whole chunks where memory allows: what is kept of a chunk would
+    // only be held twice.
     const H5Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
-    constexpr std::size_t kSlots = 4099;  // A prime above the chunks that a cache will hold.
-    if (H5Pset_chunk_cache(access.id(), kSlots, storage.cache_bytes, 1.0) < 0) {
-      return Spoilt(name, "cannot be opened");
-    }
-    opened = {H5Dopen2(file_->id(), dataset.path.c_str(), access.id()), H5Dclose};
+    H5Pset_chunk_cache(access.id(), 1, 0, 1.0);
+    H5Handle opened(H5Dopen2(file_->id(), dataset.path.c_str(), access.id()), H5Dclose);
     if (!opened.ok()) return Spoilt(name, "cannot be opened");
+    DNC_ASSIGN(const std::uint64_t step,
+               CheckStorage(opened.id(), dataset, name, layout.sample_axis));
     auto slabs = std::make_unique<Hdf5Slabs>(file_, std::move(opened), dataset, name,
-                                             layout.sample_axis, storage.step);
+                                             layout.sample_axis, step);
     return MakeSlabArray(std::move(info), layout, std::move(slabs));
   }
 

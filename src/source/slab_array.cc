@@ -30,10 +30,17 @@ Runs RunsOf(const StoredLayout& layout) {
   return runs;
 }
 
-std::uint64_t TileSamples(std::uint64_t count, std::uint64_t sample_bytes, std::uint64_t step) {
+std::uint64_t TileSamples(const Runs& runs, std::uint64_t element_bytes, std::uint64_t step) {
+  const std::uint64_t sample_bytes = runs.outer * runs.inner * element_bytes;
   std::uint64_t samples = std::max<std::uint64_t>(1, kTileBytesMax / sample_bytes);
+  // Part of a step costs as much to read as all of it.
+  if (step > samples) samples = std::max(samples, kStepBytesMax / sample_bytes);
   if (samples > step) samples -= samples % step;
-  return std::min(samples, count);
+  if (samples < step) {
+    const std::uint64_t parts = (step + samples - 1) / samples;
+    samples = (step + parts - 1) / parts;
+  }
+  return std::min(samples, runs.count);
 }
 
 // in[o][s] -> out[s][o], of units of `Unit` bytes, in squares that fit a cache.
@@ -120,7 +127,7 @@ class SlabArray final : public ArrayInput {
         layout_(layout),
         runs_(RunsOf(layout)),
         reader_(std::move(reader)),
-        tile_samples_(TileSamples(runs_.count, sample_bytes(), reader_->sample_step())),
+        tile_samples_(TileSamples(runs_, DTypeSize(this->info().dtype), reader_->sample_step())),
         is_transposed_(layout.is_reversed && this->info().shape.size() > 2) {
     DNC_ASSERT(this->info().shape == SampleFirstShape(layout));
   }
@@ -291,7 +298,7 @@ SharedSource MakeRewindable(std::function<Result<std::unique_ptr<ByteStream>>()>
 
 std::uint64_t TileCount(const StoredLayout& layout, std::size_t element_bytes) {
   const Runs runs = RunsOf(layout);
-  const std::uint64_t samples = TileSamples(runs.count, runs.outer * runs.inner * element_bytes, 1);
+  const std::uint64_t samples = TileSamples(runs, element_bytes, 1);
   return (runs.count + samples - 1) / samples;
 }
 

@@ -18,6 +18,8 @@ namespace dnc::source {
 // A tile is at most so large, but for a single sample that is larger. Two of them
 // are held: as read, and in order.
 inline constexpr std::uint64_t kTileBytesMax = 16 << 20;
+// So large where SlabReader::sample_step() asks for more.
+inline constexpr std::uint64_t kStepBytesMax = 32 << 20;
 // Compressed data is decompressed from its start for every tile.
 inline constexpr std::uint64_t kCompressedPassesMax = 256;
 
@@ -38,7 +40,7 @@ class SlabReader {
   // of which the sample axis is cut to that range.
   // Errors: kCorrupt, kIo.
   virtual Status ReadSlab(std::uint64_t first, std::uint64_t count, std::span<std::byte> out) = 0;
-  // A tile is best a multiple of so many samples.
+  // A tile is best a multiple of so many samples: they are stored as one.
   virtual std::uint64_t sample_step() const { return 1; }
 };
 

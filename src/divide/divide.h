@@ -49,7 +49,7 @@ struct DivideOptions {
   std::vector<SplitFraction> splits = {{"train", 1.0}};
   std::uint64_t seed = 0;  // Of the splits.
   shard::Compression compression = shard::Compression::kBalanced;
-  int zstd_level = 8;
+  int zstd_level = 2;
   int threads = 2;         // Reading and compressing overlap if above 1.
   bool overwrite = false;  // Replace the dataset that the store holds.
   // Read every shard back from the store, and compare it.

@@ -29,6 +29,10 @@ void JoinEnds(const std::vector<std::uint32_t>& ends, ByteSpan bytes, Bytes* raw
 // bytes_written() depends on the samples alone.
 constexpr std::size_t kBlocksInFlight = 4;
 
+// Of the first block, to choose a method by.
+constexpr std::uint64_t kTriedBytes = 256u << 10;
+constexpr std::uint64_t kTriedSamplesMin = 4;
+
 }  // namespace
 
 std::uint32_t BlockSamples(const std::vector<array::ColumnSpec>& columns) {
@@ -115,7 +119,13 @@ struct ShardWriter::Impl {
   ChunkMethod ChooseMethod(std::size_t c, const array::SampleBlock& block) {
     if (columns[c].kind == array::ColumnKind::kImage) return {};
     if (columns[c].is_array()) {
-      return encoder->ChooseMethod(block.columns[c], layouts[c], options.compression);
+      // A shard tries some methods on its first samples; more of them would cost more
+      // than a better choice saves.
+      const std::uint64_t tried = std::max<std::uint64_t>(
+          kTriedBytes / std::max<std::size_t>(sample_bytes[c], 1), kTriedSamplesMin);
+      const std::uint64_t count = std::min(block.sample_count, tried);
+      return encoder->ChooseMethod(ByteSpan(block.columns[c]).first(count * sample_bytes[c]),
+                                   layouts[c], options.compression);
     }
     JoinEnds(block.ends[c], block.columns[c], &joined);
     return encoder->ChooseMethod(joined, layouts[c], options.compression);

@@ -332,6 +332,7 @@ void SetFloatMoments(std::uint64_t count, const PairSum& sum, const PairSum& squ
 }
 
 // Of finite floats.
+template <bool kSquaresAreExact>
 struct FloatSums {
   std::uint64_t count = 0;
   PairSum sum;
@@ -342,7 +343,7 @@ struct FloatSums {
     ++count;
     sum.Add(value);
     const double square = value * value;
-    squares.Add(square, std::fma(value, value, -square));
+    squares.Add(square, kSquaresAreExact ? 0 : std::fma(value, value, -square));
   }
   void SetMoments(ColumnStatistics* statistics) const {
     if (count > 0) SetFloatMoments(count, sum, squares, statistics);
@@ -355,9 +356,11 @@ class FloatColumn final : public StatisticsAccumulator::Column {
   // Lanes take turns by the element's number in the whole split, so that the
   // additions do not wait for each other and blocks do not matter.
   static constexpr std::size_t kLaneCount = 4;
+  // The square of a float16 or float32 is exact in a float64.
+  using ElementSums = FloatSums<(sizeof(T) < 8)>;
 
   explicit FloatColumn(const array::ColumnSpec& spec)
-      : elements_(MakeElementSums<FloatSums>(spec)) {}
+      : elements_(MakeElementSums<ElementSums>(spec)) {}
 
   void Add(ByteSpan elements) override {
     AddToElements<T>(
@@ -415,7 +418,7 @@ class FloatColumn final : public StatisticsAccumulator::Column {
   double max_ = -std::numeric_limits<double>::infinity();
   std::array<PairSum, kLaneCount> sums_{};
   std::array<PairSum, kLaneCount> squares_{};
-  std::vector<FloatSums> elements_;
+  std::vector<ElementSums> elements_;
 };
 
 std::unique_ptr<StatisticsAccumulator::Column> MakeColumn(const array::ColumnSpec& spec) {

@@ -28,6 +28,8 @@ _Base: Any = getattr(_keras.utils, "PyDataset", None) or _keras.utils.Sequence
 
 # Batches asked for before those in front of them, by Keras's threads.
 _AHEAD_MAX = 64
+# Batches that may be asked for again: Keras looks at the first two before it begins.
+_KEPT = 3
 
 
 class Sequence(_Base):
@@ -43,7 +45,7 @@ class Sequence(_Base):
         self._lock = threading.Lock()
         self._next = 0  # Index of the stream's next batch.
         self._ahead: dict[int, Any] = {}
-        self._last: tuple[int, Any] | None = None  # Keras looks at batch 0 twice.
+        self._kept: dict[int, Any] = {}  # The last ones, in the order of their use.
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -51,10 +53,11 @@ class Sequence(_Base):
 
     def __getitem__(self, index: int) -> Any:
         with self._lock:
-            if self._last is not None and self._last[0] == index:
-                return self._last[1]
+            if index in self._kept:
+                return self._kept[index]
             if index == 0 and self._next == len(self):
                 self._next = 0  # The next epoch.
+                self._kept.clear()
             if index < self._next and index not in self._ahead or len(self._ahead) > _AHEAD_MAX:
                 raise InvalidArgumentError(
                     f"batch {index} was asked for after batch {self._next - 1}; a stream gives "
@@ -63,7 +66,9 @@ class Sequence(_Base):
                 self._ahead[self._next] = tuple(next(self._stream))
                 self._next += 1
             batch = self._ahead.pop(index)
-            self._last = (index, batch)
+            self._kept[index] = batch
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
             return batch
 
     def on_epoch_end(self) -> None:
@@ -71,7 +76,7 @@ class Sequence(_Base):
         with self._lock:
             self._next = 0
             self._ahead.clear()
-            self._last = None
+            self._kept.clear()
 
     @property
     def stream(self) -> Stream:

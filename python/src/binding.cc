@@ -6,6 +6,20 @@ namespace dnc::python {
 
 void Raise(const Error& error) { throw ThrownError(error); }
 
+void CheckNumPy() {
+  // Version 2.12 is the first that knows NumPy 2.
+  if (PYBIND11_VERSION_MAJOR * 100 + PYBIND11_VERSION_MINOR >= 212) return;
+  static bool is_checked = false;  // With the interpreter's lock.
+  if (is_checked) return;
+  const auto version = py::module_::import("numpy").attr("__version__").cast<std::string>();
+  if (version.substr(0, version.find('.')).size() > 1 || version[0] >= '2') {
+    Raise({ErrorCode::kUnsupported,
+           "NumPy " + version + " is newer than this build of dividenconquer; use a NumPy " +
+               "below 2 with it, or build it for this one with: pip install ."});
+  }
+  is_checked = true;
+}
+
 void RegisterErrors() {
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {

@@ -40,6 +40,9 @@ T Take(Result<T> result) {
   return std::move(result).value();
 }
 void RegisterErrors();
+// Before the first array is made. Raises UnsupportedError where the installed NumPy lays
+// out its types otherwise than the pybind11 of this build knows: strides would be wrong.
+void CheckNumPy();
 
 // Named options out of a dictionary. Every one must be asked for: Finish() refuses
 // what is left, and names the one that was probably meant.

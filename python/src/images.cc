@@ -91,6 +91,7 @@ Status ComputeAll(const ImageBatch& batch, const T* values, const image::HogOpti
 }
 
 py::array_t<float> Hog(const py::array& images, const py::dict& values) {
+  CheckNumPy();
   const ImageBatch batch = ShapeOf(images);
   const image::HogOptions options = ParseOptions(values);
   const std::uint64_t length = Take(image::HogLength(batch.size, options));

@@ -51,6 +51,7 @@ class BatchStream {
   BatchStream(std::shared_ptr<OpenedDataset> dataset, const py::dict& options,
               const std::vector<std::string>& columns)
       : dataset_(std::move(dataset)) {
+    CheckNumPy();
     std::uint64_t first_epoch = 0;
     options_ = ParseStreamOptions(options, &first_epoch);
     stream_ = Take(Open());

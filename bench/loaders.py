@@ -33,6 +33,7 @@ class Data:
     batch: int
     divide: list  # Arguments of dnc divide.
     compressions: tuple
+    samples: int
     targets: dict  # By (compression, way): samples/s.
 
 
@@ -40,20 +41,20 @@ def fashion_mnist(context):
     folder = context.fashion_mnist
     return Data("Fashion-MNIST", "arrays", folder, 256,
                 [f"{folder}/x.npy", "--labels", f"{folder}/y.npy"], ("balanced", "fast"),
-                {("balanced", "C++"): 400_000, ("balanced", "Python"): 250_000})
+                60_000, {("balanced", "C++"): 400_000, ("balanced", "Python"): 250_000})
 
 
 def decoded_photos(context):
     folder = context.decoded_photos
     return Data("photos 198x198x3, decoded", "arrays", folder, 32,
                 [f"{folder}/x.npy", "--labels", f"{folder}/y.npy"],
-                ("balanced", "fast", "none"),
+                ("balanced", "fast", "none"), 3068,
                 {("balanced", "C++"): 2000, ("fast", "C++"): 15_000, ("none", "C++"): 15_000})
 
 
 def encoded_photos(context):
     return Data("photos, JPEG decoded to 198x198", "jpeg", context.photos, 32,
-                [context.photos], ("balanced",),
+                [context.photos], ("balanced",), 3068,
                 {("balanced", "command"): 1200, ("balanced", "Python"): 1200})
 
 
@@ -91,8 +92,8 @@ def json_of(run):
     return json.loads(run.output[run.output.index("{"):])
 
 
-def run_peer(python, loader, data, place, *more, seconds=SECONDS, **options):
-    run = run_once([*ONE_CORE, python, PEERS_PROGRAM, "run", loader, data.kind, "--from", place,
+def run_peer(python, loader, data, place, *more, seconds=SECONDS, prefix=(), **options):
+    run = run_once([*prefix, *ONE_CORE, python, PEERS_PROGRAM, "run", loader, data.kind, "--from", place,
                     "--seconds", str(seconds), "--batch", str(data.batch), *more], **options)
     return json_of(run)
 

@@ -96,6 +96,10 @@ class Context:
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
+    def place(self, path):
+        """A path of the folder as a server of the folder names it."""
+        return os.path.relpath(path, self.folder)
+
     def program(self, name):
         return os.path.join(ROOT, "build", "release", "bench", name)
 

@@ -22,6 +22,7 @@ import tempfile
 from loaders import loaders
 from measure import (MIB, ROOT, RUNS, Context, Row, Skip, at_most, folder_bytes, median_run, mib_text,
                      run_once, seconds_text)
+from remote import over_http, small_cache
 
 
 def start(context):
@@ -150,7 +151,7 @@ def demo(context):
 
 
 BENCHES = [start, divide_fashion_mnist, divide_photos, stream, train_from_stream, train_cnn, demo,
-           loaders]
+           loaders, over_http, small_cache]
 
 
 def print_table(rows):

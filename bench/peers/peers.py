@@ -24,7 +24,7 @@ import sys
 import time
 
 SIZE = 198
-SHARD_BYTES = 16 << 20
+SHARD_BYTES = 8 << 20
 SHARD_FILE_BYTES_MEAN = 25_000  # Of a photo, for the number of samples of a shard.
 
 
@@ -104,7 +104,7 @@ def run_mosaicml(kind, place, arguments):
     streaming.base.util.clean_stale_shared_memory()
     where = {"local": place}
     if "://" in place:
-        where = {"remote": place, "local": arguments.cache}
+        where = {"remote": place, "local": arguments.cache}  # s3://, of $S3_ENDPOINT_URL.
         if arguments.cache_bytes:
             where["cache_limit"] = arguments.cache_bytes
     dataset = streaming.StreamingDataset(**where, shuffle=True, batch_size=arguments.batch)
@@ -296,8 +296,10 @@ def run(arguments):
         if batch < arguments.batch and figures.first_batch_seconds is None:
             continue  # One sample is no batch.
         figures.add(count)
-        if figures.end - figures.begin > arguments.seconds:
+        if figures.end - figures.begin > arguments.seconds or batch >= arguments.samples:
             break
+        if arguments.rate:
+            time.sleep(max(0.0, figures.begin + figures.samples / arguments.rate - figures.end))
     signal.alarm(0)
     figures.print(stalled=False)
     sys.stdout.flush()
@@ -313,6 +315,8 @@ def main():
     parser.add_argument("--from", dest="source", required=True, metavar="PLACE")
     parser.add_argument("--to", metavar="FOLDER")
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--samples", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--rate", type=float, help="take so many a second, as training would")
     parser.add_argument("--patience", type=int, default=60, help="seconds until it is stalled")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--cache", metavar="FOLDER", help="of mosaicml, where it reads a URL")

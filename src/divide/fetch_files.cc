@@ -31,7 +31,9 @@ namespace dnc::divide {
 namespace {
 
 constexpr char kStateName[] = ".dnc-fetch.json";
+constexpr char kStateTemporaryName[] = ".dnc-fetch.tmp";
 constexpr char kPartName[] = ".dnc-fetch.part";
+constexpr std::string_view kOwnPrefix = ".dnc-fetch.";
 constexpr std::uint64_t kStateBytesMax = 16u << 20;
 constexpr mode_t kFolderModeMeanwhile = 0700;
 
@@ -153,7 +155,8 @@ class FileFetcher {
     bool empty = true;
     while (const dirent* entry = ::readdir(folder)) {
       const std::string_view name = entry->d_name;
-      empty = empty && (name == "." || name == "..");
+      // Of a fetch that was killed before it had stored a state.
+      empty = empty && (name == "." || name == ".." || name == kStateTemporaryName);
     }
     ::closedir(folder);
     if (!empty) {
@@ -210,7 +213,26 @@ class FileFetcher {
     for (const Folder& folder : folders_) {
       state["folders"].push_back({HexEncode(AsBytes(folder.path)), folder.mode});
     }
-    return WriteFileAtomically(to_ + "/" + kStateName, AsBytes(state.dump()));
+    return ReplaceState(state.dump());
+  }
+
+  // Under one temporary name, so that fetches that are killed leave no more than that file.
+  Status ReplaceState(const std::string& text) const {
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+    const Descriptor file(::openat(root_.get(), kStateTemporaryName, flags, 0600));
+    if (!file.ok()) return ErrnoError("create", to_ + "/" + kStateTemporaryName, errno);
+    ByteSpan bytes = AsBytes(text);
+    while (!bytes.empty()) {
+      const ssize_t put = ::write(file.get(), bytes.data(), bytes.size());
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) return ErrnoError("write", to_ + "/" + kStateTemporaryName, errno);
+      bytes = bytes.subspan(static_cast<std::size_t>(put));
+    }
+    if (::fsync(file.get()) != 0 ||
+        ::renameat(root_.get(), kStateTemporaryName, root_.get(), kStateName) != 0) {
+      return ErrnoError("store the state of the fetch in", to_, errno);
+    }
+    return SyncDirectory(to_);
   }
 
   // ---- Rows
@@ -254,8 +276,7 @@ class FileFetcher {
   }
 
   Status Put(const Row& row) {
-    const bool is_own = row.path == kStateName || row.path == kPartName;
-    if (!IsSafeRawPath(row.path) || is_own) {
+    if (!IsSafeRawPath(row.path) || row.path.starts_with(kOwnPrefix)) {
       return Broken(row.path, "a path that no tree has");
     }
     if (part_ && (row.kind != RawKind::kFile || row.offset == 0)) {

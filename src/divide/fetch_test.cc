@@ -102,6 +102,14 @@ TEST_F(FetchTest, GoesOnWhereverItWasStopped) {
   }
 }
 
+TEST_F(FetchTest, LeavesNothingOfAStateThatWasCutOff) {
+  const shard::Manifest manifest = DivideTree();
+  std::filesystem::create_directories(folder_ / "to");
+  WriteForTest(folder_ / "to/.dnc-fetch.tmp", "{");
+  ASSERT_THAT(FetchFiles(manifest, *store_, folder_ / "to", {}), test::Succeeds());
+  EXPECT_EQ(TreeForTest(folder_ / "to"), TreeForTest(folder_ / "tree"));
+}
+
 TEST_F(FetchTest, RefusesAFolderThatHoldsSomethingElse) {
   const shard::Manifest manifest = DivideTree();
   std::filesystem::create_directories(folder_ / "to");
@@ -153,7 +161,7 @@ TEST_F(FetchTest, RefusesADatasetOfSamples) {
 
 TEST_F(FetchTest, WritesNothingOutsideOfItsFolder) {
   for (const std::string path : {"../out", "/out", "a/../../out", "a//b", "./a", "a/.", "", "a/",
-                                 "..", ".dnc-fetch.json", ".dnc-fetch.part"}) {
+                                 "..", ".dnc-fetch.json", ".dnc-fetch.part", ".dnc-fetch.tmp"}) {
     SCOPED_TRACE(path);
     for (const RawKind kind : {RawKind::kFile, RawKind::kFolder, RawKind::kLink}) {
       EXPECT_THAT(FetchRows({{path, kind, "x"}}), test::FailsWith(ErrorCode::kCorrupt));

@@ -11,6 +11,7 @@
 #include "image/image.h"
 #include "source/array_input.h"
 #include "source/block_builder.h"
+#include "source/decoded_images.h"
 
 namespace dnc::source {
 namespace {
@@ -219,28 +220,12 @@ class ImageFolderSource final : public SampleSource {
   std::vector<std::thread> threads_;
 };
 
-Status CheckForm(const std::string& path, const image::PixelForm& form) {
-  if (!form.has_size()) {
-    if (!form.grayscale) return {};
-    return Wrong(path +
-                 ": only decoded images can be grayscale; give a size too (--resize "
-                 "WIDTHxHEIGHT)");
-  }
-  const Status status = image::CheckPixelForm(form);
-  if (!status.ok()) return status.error().WithContext(path);
-  if (form.bytes() <= kSampleBytesMax) return {};
-  return Error{ErrorCode::kTooLarge, path + ": images of " + SizeText(form.size()) +
-                                         " pixels have " + FormatByteCount(form.bytes()) +
-                                         " each; at most " + FormatByteCount(kSampleBytesMax) +
-                                         " are taken"};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<SampleSource>> OpenImageFolder(const std::string& path,
                                                       const SourceOptions& options) {
   const image::PixelForm form{options.resize, options.crop, options.grayscale};
-  DNC_TRY(CheckForm(path, form));
+  DNC_TRY(CheckImageOptions(path, options));
   const bool has_table = !options.labels_path.empty();
   if (!has_table && !options.label_column.empty()) {
     return Wrong(path + ": a column of labels (--label-column) needs their table (--labels FILE)");

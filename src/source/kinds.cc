@@ -11,8 +11,11 @@
 #include "source/hdf5_source.h"
 #include "source/image_folder.h"
 #include "source/mat5_source.h"
+#include "source/mds_source.h"
 #include "source/npz.h"
 #include "source/sql_source.h"
+#include "source/tar_reader.h"
+#include "source/webdataset_source.h"
 
 namespace dnc::source {
 namespace {
@@ -24,7 +27,7 @@ bool IsFolder(const std::string& path) {
   return std::filesystem::is_directory(path, ignored);
 }
 
-// csv last: almost any text could be one.
+// tar before csv, which is last: almost any text could be one.
 constexpr FileKind kFileKinds[] = {
     {"npy", kLabelsFile | kArray | kVariable, false, IsNpy, OpenArrays},
     {"idx", kLabelsFile | kArray | kVariable, false, IsIdx, OpenArrays},
@@ -32,6 +35,7 @@ constexpr FileKind kFileKinds[] = {
     {"hdf5", kLabelsFile | kArray | kVariable, true, IsHdf5, OpenHdf5},
     {"mat", kLabelsFile | kArray | kVariable, true, IsMat5, OpenMat5},
     {"sqlite", kLabelColumn | kTable | kQuery | kTableName, true, IsSqlite, OpenSqliteFile},
+    {"tar", kLabelColumn | kImages | kSkipBad, false, IsTar, OpenTar},
     {"csv", kLabelColumn | kTable | kCsvFormat, false, LooksLikeCsv, OpenCsv},
 };
 
@@ -39,6 +43,8 @@ constexpr FileKind kFileKinds[] = {
 constexpr PlaceKind kPlaceKinds[] = {
     {"database (postgresql://, mysql://, mariadb:// or sqlite:///, with a query)",
      kLabelColumn | kTable | kQuery | kTableName, IsDatabaseUrl, OpenDatabase},
+    {"folder of tars", kLabelColumn | kImages | kSkipBad, IsTarPlace, OpenTars},
+    {"mds", kLabelColumn | kImages | kSkipBad, IsMdsFolder, OpenMds},
     {"folder of images", kImages | kSkipBad | kLabelsFile | kLabelColumn, IsFolder,
      OpenImageFolder},
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/assert.h"
@@ -18,6 +19,36 @@ inline source::SharedSource File(const std::uint8_t* data, std::size_t size) {
                                         "fuzz");
 }
 
+// Reads all of a source, checking what the interface promises.
+inline void ReadSource(source::SampleSource* source) {
+  const auto& columns = source->columns();
+  const std::optional<std::uint64_t> count = source->sample_count();
+  DNC_ASSERT(!columns.empty() && !source->Describe().empty());
+  const std::uint64_t samples_a_read =
+      1 + (1 << 20) / std::max<std::size_t>(array::SampleBytes(columns), 64);
+  array::SampleBlock block;
+  std::uint64_t read = 0;
+  // Megabytes from a few bytes (a zip bomb) are legal, but slow: enough is enough.
+  for (int i = 0; i < 64; ++i) {
+    if (!source->Read(samples_a_read, &block).ok()) return;
+    DNC_ASSERT(block.columns.size() == columns.size());
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      if (columns[c].is_array()) {
+        DNC_ASSERT(block.columns[c].size() == block.sample_count * columns[c].sample_bytes());
+      } else {
+        DNC_ASSERT(block.ends[c].size() == block.sample_count);
+        DNC_ASSERT(block.sample_count == 0 || block.ends[c].back() == block.columns[c].size());
+      }
+    }
+    read += block.sample_count;
+    DNC_ASSERT(!count || read <= *count);
+    if (block.sample_count == 0) {
+      DNC_ASSERT(!count || read == *count);
+      return;
+    }
+  }
+}
+
 // Opens the bytes as a source and reads all of it, checking what the interface
 // promises. Reads are bounded in bytes, as a caller's are.
 inline void ReadEverything(source::SharedSource file, const source::SourceOptions& options) {
@@ -30,27 +61,7 @@ inline void ReadEverything(source::SharedSource file, const source::SourceOption
     DNC_ASSERT(!source.error().message.empty());
     return;
   }
-  const auto& columns = (*source)->columns();
-  const std::uint64_t count = (*source)->sample_count().value();
-  const std::size_t sample_bytes = array::SampleBytes(columns);
-  DNC_ASSERT(sample_bytes > 0 && !(*source)->Describe().empty());
-  const std::uint64_t samples_a_read = 1 + (1 << 20) / sample_bytes;
-  array::SampleBlock block;
-  std::uint64_t read = 0;
-  // Megabytes from a few bytes (a zip bomb) are legal, but slow: enough is enough.
-  for (int i = 0; i < 64; ++i) {
-    if (!(*source)->Read(samples_a_read, &block).ok()) return;
-    DNC_ASSERT(block.columns.size() == columns.size());
-    for (std::size_t c = 0; c < columns.size(); ++c) {
-      DNC_ASSERT(block.columns[c].size() == block.sample_count * columns[c].sample_bytes());
-    }
-    read += block.sample_count;
-    DNC_ASSERT(read <= count);
-    if (block.sample_count == 0) {
-      DNC_ASSERT(read == count);
-      return;
-    }
-  }
+  ReadSource(source->get());
 }
 
 }  // namespace dnc::fuzz

@@ -2,6 +2,7 @@
 // rest says what to forge, with right checksums, which a fuzzer would not guess.
 
 #include <algorithm>
+#include <vector>
 
 #include "base/assert.h"
 #include "base/random_access_source.h"
@@ -19,17 +20,27 @@ Bytes Forge(ByteReader* input) {
   const auto columns = input->Get<std::uint8_t>() % 4u;
   const auto blocks = input->Get<std::uint8_t>() % 4u;
   ByteWriter index;
+  std::vector<std::uint64_t> sample_bytes;  // One a column; 0 where samples vary.
   for (std::uint32_t c = 0; c < columns; ++c) {
+    const auto kind = static_cast<std::uint8_t>(input->Get<std::uint8_t>() % 5u);
     const auto rank = static_cast<std::uint8_t>(input->Get<std::uint8_t>() % 5u);
     const auto name_bytes = static_cast<std::uint16_t>(input->Get<std::uint8_t>() % 4u);
-    index.Put(static_cast<std::uint8_t>(input->Get<std::uint8_t>() % 16u));
+    const auto dtype = static_cast<std::uint8_t>(input->Get<std::uint8_t>() % 14u);
+    index.Put(kind);
+    index.Put(dtype);
     index.Put(rank);
     index.Put(name_bytes);
     index.PutBytes(input->GetBytes(name_bytes));
+    std::uint64_t bytes = dtype < dnc::array::kDTypeCount
+                              ? dnc::array::DTypeSize(static_cast<dnc::array::DType>(dtype))
+                              : 1;
     for (int axis = 0; axis < rank; ++axis) {
       const bool small = input->Get<std::uint8_t>() % 8u != 0;
-      index.Put(small ? input->Get<std::uint8_t>() : input->Get<std::int64_t>());
+      const std::int64_t length = small ? input->Get<std::uint8_t>() : input->Get<std::int64_t>();
+      index.Put(length);
+      bytes *= static_cast<std::uint64_t>(length);
     }
+    sample_bytes.push_back(kind == 0 ? bytes : 0);
   }
   ByteWriter shard;
   shard.PutBytes(dnc::shard::ShardHeader());
@@ -44,8 +55,13 @@ Bytes Forge(ByteReader* input) {
           input->GetBytes(std::min<std::size_t>(input->Get<std::uint16_t>(), input->remaining()));
       shard.PutBytes(stored);
       index.Put(static_cast<std::uint32_t>(stored.size()));
-      index.Put(static_cast<std::uint8_t>(input->Get<std::uint8_t>() % 3u));
-      index.Put(static_cast<std::uint8_t>(input->Get<std::uint8_t>() % 3u));
+      const bool right = sample_bytes[c] > 0 && input->Get<std::uint8_t>() % 8u != 0;
+      index.Put(right ? static_cast<std::uint32_t>(samples * sample_bytes[c])
+                      : input->Get<std::uint16_t>() * 1u);
+      index.Put(
+          static_cast<std::uint8_t>(input->Get<std::uint8_t>() % (dnc::shard::kFilterCount + 1u)));
+      index.Put(
+          static_cast<std::uint8_t>(input->Get<std::uint8_t>() % (dnc::shard::kCodecCount + 1u)));
       index.Put(dnc::shard::Checksum(stored));
     }
   }
@@ -77,8 +93,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!decoder.Decode(*reader, b, &block).ok()) continue;
     DNC_ASSERT(block.sample_count == reader->extent(b).samples);
     for (std::size_t c = 0; c < block.columns.size(); ++c) {
-      DNC_ASSERT(block.columns[c].size() ==
-                 block.sample_count * reader->summary().columns[c].sample_bytes());
+      const auto& column = reader->summary().columns[c];
+      if (column.is_array()) {
+        DNC_ASSERT(block.columns[c].size() == block.sample_count * column.sample_bytes());
+      } else {
+        DNC_ASSERT(block.ends[c].size() == block.sample_count &&
+                   (block.sample_count == 0 || block.ends[c].back() == block.columns[c].size()));
+      }
     }
   }
   return 0;

@@ -34,6 +34,7 @@ int Main(int argc, char** argv) {
   AddStream(&registry);
   AddMerge(&registry);
   AddFetch(&registry);
+  AddExport(&registry);
   AddCid(&registry);
   AddTrain(&registry);
   AddEvaluate(&registry);

@@ -38,6 +38,7 @@ void AddVerify(Registry* registry);
 void AddStream(Registry* registry);
 void AddMerge(Registry* registry);
 void AddFetch(Registry* registry);
+void AddExport(Registry* registry);
 void AddCid(Registry* registry);
 void AddTrain(Registry* registry);
 void AddEvaluate(Registry* registry);

@@ -60,4 +60,11 @@ std::uint64_t StoredBlockBytes(const std::vector<ColumnSpec>& columns, const Sam
   return bytes;
 }
 
+ByteSpan ElementOf(const std::vector<ColumnSpec>& columns, const SampleBlock& block, std::size_t c,
+                   std::uint64_t sample) {
+  if (!columns[c].is_array()) return block.element(c, sample);
+  const std::size_t bytes = columns[c].sample_bytes();
+  return ByteSpan(block.columns[c]).subspan(sample * bytes, bytes);
+}
+
 }  // namespace dnc::array

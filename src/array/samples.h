@@ -19,6 +19,11 @@ void ClearSamples(const std::vector<ColumnSpec>& columns, SampleBlock* block);
 void AppendSamples(const std::vector<ColumnSpec>& columns, const SampleBlock& from,
                    std::uint64_t begin, std::uint64_t end, SampleBlock* to);
 
+// One sample's element of column `c`, whatever its kind.
+// Requires: c < columns.size(), sample < block.sample_count.
+ByteSpan ElementOf(const std::vector<ColumnSpec>& columns, const SampleBlock& block, std::size_t c,
+                   std::uint64_t sample);
+
 // Bytes of one sample as a shard's block holds it: its elements, and 4 for the end of
 // each that is not an array.
 std::uint64_t StoredSampleBytes(const std::vector<ColumnSpec>& columns, const SampleBlock& block,

@@ -9,8 +9,8 @@
 
 #include "base/human.h"
 #include "base/random_access_source.h"
-#include "model/h5.h"
 #include "hdf/handle.h"
+#include "model/h5.h"
 #include "model/json_text.h"
 #include "model/model_text.h"
 

@@ -10,8 +10,8 @@
 #include <atomic>
 
 #include "base/file.h"
-#include "model/h5.h"
 #include "hdf/handle.h"
+#include "model/h5.h"
 #include "model/model_text.h"
 
 namespace dnc::model {

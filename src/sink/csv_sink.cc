@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "array/samples.h"
 #include "base/file.h"
 #include "base/human.h"
 #include "sink/output_folder.h"
@@ -84,8 +85,8 @@ struct Column {
 
 class CsvSink final : public SampleSink {
  public:
-  CsvSink(AtomicFile file, std::vector<Column> columns)
-      : file_(std::move(file)), columns_(std::move(columns)) {}
+  CsvSink(AtomicFile file, std::vector<array::ColumnSpec> specs, std::vector<Column> columns)
+      : file_(std::move(file)), specs_(std::move(specs)), columns_(std::move(columns)) {}
 
   Status WriteLine() {
     line_.back() = '\n';  // Instead of the last comma.
@@ -115,7 +116,7 @@ class CsvSink final : public SampleSink {
  private:
   void AddElements(const array::SampleBlock& block, std::size_t c, std::uint64_t i) {
     const Column& column = columns_[c];
-    const ByteSpan element = block.element(c, i);
+    const ByteSpan element = array::ElementOf(specs_, block, c, i);
     if (column.append == nullptr) {
       AppendText(AsText(element), &line_);
       line_.push_back(',');
@@ -137,7 +138,8 @@ class CsvSink final : public SampleSink {
   }
 
   AtomicFile file_;
-  const std::vector<Column> columns_;
+  const std::vector<array::ColumnSpec> specs_;
+  const std::vector<Column> columns_;  // One a spec.
   std::string line_;
   std::string buffer_;
   std::uint64_t bytes_ = 0;
@@ -190,7 +192,7 @@ Result<std::unique_ptr<SampleSink>> CreateCsvSink(const std::string& path,
                                               " are written. Export to npy instead"};
   }
   DNC_ASSIGN(AtomicFile file, AtomicFile::Create(path));
-  auto sink = std::make_unique<CsvSink>(std::move(file), std::move(made));
+  auto sink = std::make_unique<CsvSink>(std::move(file), columns, std::move(made));
   for (const array::ColumnSpec& column : columns) {
     const bool text = column.kind == array::ColumnKind::kText;
     AppendNames(column, text ? 1 : *array::ElementCount(column.shape), sink->line());

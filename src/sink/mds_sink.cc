@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "array/samples.h"
 #include "base/file.h"
 #include "base/random_access_source.h"
 #include "image/image.h"
@@ -59,9 +60,10 @@ Result<Column> ColumnOf(const array::ColumnSpec& spec, std::size_t index) {
 
 class MdsSink final : public SampleSink {
  public:
-  MdsSink(std::unique_ptr<OutputFolder> folder, std::vector<Column> columns,
-          const SinkOptions& options)
+  MdsSink(std::unique_ptr<OutputFolder> folder, std::vector<array::ColumnSpec> specs,
+          std::vector<Column> columns, const SinkOptions& options)
       : folder_(std::move(folder)),
+        specs_(std::move(specs)),
         columns_(std::move(columns)),
         shard_bytes_(std::min(options.shard_bytes, kShardBytesMax)) {}
 
@@ -108,7 +110,7 @@ class MdsSink final : public SampleSink {
       DNC_TRY(waiting_->Write(std::as_bytes(std::span(&size, 1))));
     }
     for (const Column& column : columns_) {
-      DNC_TRY(waiting_->Write(block.element(column.index, i)));
+      DNC_TRY(waiting_->Write(array::ElementOf(specs_, block, column.index, i)));
     }
     const std::uint64_t size = waiting_->bytes() - before;
     if (size > kShardBytesMax / 2) {
@@ -177,7 +179,8 @@ class MdsSink final : public SampleSink {
   }
 
   std::unique_ptr<OutputFolder> folder_;
-  std::vector<Column> columns_;  // In the order of their names.
+  const std::vector<array::ColumnSpec> specs_;  // Of a block.
+  std::vector<Column> columns_;                 // In the order of their names.
   const std::uint64_t shard_bytes_;
   bool named_ = false;
   std::unique_ptr<OutputFile> waiting_;  // Samples of the shard that is being made,
@@ -199,7 +202,8 @@ Result<std::unique_ptr<SampleSink>> CreateMdsSink(const std::string& path,
   std::sort(made.begin(), made.end(),
             [](const Column& a, const Column& b) { return a.name < b.name; });
   DNC_ASSIGN(auto folder, OutputFolder::Create(path));
-  return std::unique_ptr<SampleSink>(new MdsSink(std::move(folder), std::move(made), options));
+  return std::unique_ptr<SampleSink>(
+      new MdsSink(std::move(folder), columns, std::move(made), options));
 }
 
 }  // namespace dnc::sink

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "array/npy_header.h"
+#include "array/samples.h"
 #include "image/image.h"
 #include "sink/output_folder.h"
 #include "sink/sinks.h"
@@ -143,7 +144,7 @@ class WebDatasetSink final : public SampleSink {
   }
 
   Status PutElement(const array::SampleBlock& block, std::size_t c, std::uint64_t i) {
-    const ByteSpan element = block.element(c, i);
+    const ByteSpan element = array::ElementOf(columns_, block, c, i);
     if (IsWholeNumber(columns_[c])) {
       const std::string text = NumberText(columns_[c].dtype, element);
       return PutFile(c, {}, AsBytes(text));

@@ -20,7 +20,6 @@ namespace ipfs = dnc::ipfs;
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-
   std::vector<Bytes> blocks;
   ByteReader input(ByteSpan(reinterpret_cast<const std::byte*>(data), size));
   while (input.remaining() > 2 && blocks.size() < 256) {

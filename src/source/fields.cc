@@ -228,10 +228,16 @@ Result<FieldColumns> ArrangeColumns(const std::vector<Field>& fields, const std:
     return names.insert(name).second;
   };
   bool distinct = true;
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (i == label_at) continue;
-    const bool is_x = others == 1 || (images == 1 && fields[i].column.kind == ColumnKind::kImage);
-    distinct = add(i, is_x ? "x" : fields[i].name) && distinct;
+  const bool has_x = by_name("x") < fields.size() && by_name("x") != label_at;
+  const auto is_x = [&](std::size_t i) {
+    if (has_x) return fields[i].name == "x";
+    return others == 1 || (images == 1 && fields[i].column.kind == ColumnKind::kImage);
+  };
+  for (const bool features : {true, false}) {
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      if (i == label_at || is_x(i) != features) continue;
+      distinct = add(i, features ? "x" : fields[i].name) && distinct;
+    }
   }
   if (label_at < fields.size()) distinct = add(label_at, "y") && distinct;
   if (distinct) return arranged;

@@ -206,9 +206,12 @@ class Steps(Case):
         except ImportError as missing:
             self.skipTest(f"{missing}; install python3-skimage")
         package = os.path.join(ROOT, "build", "python")
-        if not os.path.exists(os.path.join(package, "dividenconquer")):
-            self.skipTest("the Python package is not built")
         sys.path.insert(0, package)
+        try:
+            from dividenconquer import _native
+        except ImportError as missing:
+            self.skipTest(f"the Python package is not built: {missing}")
+        del _native
         import dividenconquer
         common = ["divide", photos, "--resize", "64x48"]
         self.run_dnc(*common, "--to", self.path("pixels"))

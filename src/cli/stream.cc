@@ -17,6 +17,7 @@
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/progress.h"
+#include "cli/share.h"
 #include "cli/store_options.h"
 #include "cli/values.h"
 #include "divide/dataset.h"
@@ -34,6 +35,8 @@ struct StreamCommandOptions {
   std::string resize;
   std::string state;
   std::string trace;
+  std::string share;
+  std::vector<std::string> neighbours;
   double state_seconds = 1;
   double rate = 0;
   std::uint64_t samples_max = 0;
@@ -63,6 +66,7 @@ struct Run {
   stream::StreamStatistics statistics;
   stream::Forecast forecast;
   Digest digest;
+  std::uint64_t shared_bytes = 0;  // Given to neighbours.
   bool interrupted = false;
 };
 
@@ -112,6 +116,7 @@ class Consumer {
     array::SampleBlock batch;
     Sha256Hasher digest;
     for (;;) {
+      const std::uint64_t epoch = trace_.is_open() ? stream_->position().epoch : 0;
       const std::uint64_t first = Consumed();
       std::uint64_t count = options_.stream.batch_samples;
       if (options_.samples_max > 0) count = std::min(count, options_.samples_max - samples_);
@@ -126,7 +131,7 @@ class Consumer {
           HashSample(batch, stream_->columns(), i, &digest);
         }
       }
-      if (trace_.is_open()) DNC_TRY(Trace(batch, first));
+      if (trace_.is_open()) DNC_TRY(Trace(batch, epoch, first));
       DNC_TRY(SaveState(/*now=*/false));
       ShowProgress();
       Pace();
@@ -152,10 +157,10 @@ class Consumer {
     return std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(group), std::uint64_t{0});
   }
 
-  Status Trace(const array::SampleBlock& batch, std::uint64_t first) {
+  // `epoch` and `first` are of before the batch, which may be the first of the next epoch.
+  Status Trace(const array::SampleBlock& batch, std::uint64_t epoch, std::uint64_t first) {
     const stream::StreamPosition position = stream_->position();
-    if (position.epoch != traced_epoch_) first = 0;
-    traced_epoch_ = position.epoch;
+    if (position.epoch != epoch) first = 0;
     for (std::uint64_t i = 0; i < batch.sample_count; ++i) {
       Sha256Hasher hasher;
       HashSample(batch, stream_->columns(), i, &hasher);
@@ -203,7 +208,6 @@ class Consumer {
   const Instant begin_;
   Instant saved_;
   std::uint64_t samples_ = 0;
-  std::uint64_t traced_epoch_ = UINT64_MAX;
   std::ofstream trace_;
 };
 
@@ -225,6 +229,7 @@ nlohmann::json RunJson(const Run& run, const stream::StreamPlan& plan,
       {"waiting_share", statistics.waited.seconds() / std::max(run.seconds, 1e-9)},
       {"raw_bytes", run.raw_bytes},
       {"fetched_bytes", statistics.fetched_bytes},
+      {"neighbour_bytes", statistics.neighbour_bytes},
       {"cache_bytes", statistics.cache_bytes},
       {"decoded_bytes", statistics.decoded_bytes},
       {"leaves_rejected", statistics.leaves_rejected},
@@ -249,6 +254,7 @@ nlohmann::json RunJson(const Run& run, const stream::StreamPlan& plan,
         {"link_samples_per_second", run.forecast.link_samples_per_second},
         {"epoch_download_seconds", run.forecast.epoch_download.seconds()},
         {"waiting_share", run.forecast.waiting_share}}},
+      {"shared_bytes", run.shared_bytes},
       {"interrupted", run.interrupted}};
   if (options.digest) json["digest"] = run.digest.Hex();
   return json;
@@ -276,11 +282,45 @@ void PrintRun(const Run& run, const StreamCommandOptions& options) {
   std::printf("downloaded  %s, from the cache %s\n",
               FormatByteCount(statistics.fetched_bytes).c_str(),
               FormatByteCount(statistics.cache_bytes).c_str());
+  if (!options.neighbours.empty()) {
+    std::printf("neighbours  gave %s\n", FormatByteCount(statistics.neighbour_bytes).c_str());
+  }
+  if (!options.share.empty()) {
+    std::printf("shared      %s\n", FormatByteCount(run.shared_bytes).c_str());
+  }
   if (statistics.leaves_rejected > 0) {
     std::printf("rejected    %s leaves, fetched again from another mirror\n",
                 FormatCount(statistics.leaves_rejected).c_str());
   }
   if (options.digest) std::printf("digest      %s\n", run.digest.Hex().c_str());
+}
+
+// Leaves by their own ids from machines near by; null: none was named.
+Result<std::unique_ptr<store::ObjectStore>> OpenNeighbours(const StreamCommandOptions& options) {
+  if (options.neighbours.empty()) return std::unique_ptr<store::ObjectStore>();
+  store::StoreOptions near = options.store;
+  near.mirrors.clear();
+  near.ipfs_gateways = options.neighbours;
+  // One that is gone or slow costs little: what it has is in the store too.
+  near.attempts_max = 1;
+  near.stall_timeout = Duration::Seconds(5);
+  near.report = {};  // That one has not all of it is normal.
+  return store::OpenStore("ipfs://", near);
+}
+
+Result<std::unique_ptr<LeafShare>> StartShare(const StreamCommandOptions& options,
+                                              const stream::Stream& stream, Progress* progress) {
+  if (options.share.empty()) return std::unique_ptr<LeafShare>();
+  if (stream.plan().disk_leaves == 0) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "--share: nothing is kept on this disk that could be shared; stream from "
+                 "another machine, with --disk of 2MiB or more"};
+  }
+  DNC_ASSIGN(auto share, LeafShare::Start(options.share, &stream));
+  progress->Print(
+      "sharing leaves on port " + std::to_string(share->port()) +
+      "; neighbours add --neighbour http://THIS-MACHINE:" + std::to_string(share->port()));
+  return share;
 }
 
 Status StreamDataset(const StreamCommandOptions& options) {
@@ -293,8 +333,11 @@ Status StreamDataset(const StreamCommandOptions& options) {
   stream_options.warn = [](const std::string& warning) {
     std::fprintf(stderr, "dnc: %s\n", warning.c_str());
   };
+  DNC_ASSIGN(const auto neighbours, OpenNeighbours(options));
+  stream_options.neighbours = neighbours.get();
   DNC_ASSIGN(const auto stream,
              stream::Stream::Open(&dataset.manifest, dataset.store.get(), stream_options));
+  DNC_ASSIGN(const auto share, StartShare(options, *stream, &progress));
   if (stream_options.resume.has_value()) {
     const stream::StreamPosition position = stream->position();
     progress.Print("going on from " + options.state + ": epoch " +
@@ -307,6 +350,7 @@ Status StreamDataset(const StreamCommandOptions& options) {
     progress.Print(run.forecast.Text());
   }
   DNC_TRY(Consumer(options, stream.get(), &progress).Consume(&run));
+  if (share != nullptr) run.shared_bytes = share->bytes_given();
   if (options.json) {
     PrintJson(RunJson(run, stream->plan(), options));
   } else {
@@ -330,6 +374,18 @@ void AddBudgetOptions(CLI::App* command, StreamCommandOptions* options) {
       ->capture_default_str();
   command->add_option("--cache", options->stream.cache_folder,
                       "Folder where the cache stays from run to run (default: none is kept)");
+  command
+      ->add_option("--share", options->share,
+                   "Let neighbours fetch what the cache holds, by HTTP, while this runs")
+      ->expected(0, 1)
+      ->default_str(kShareAddress)
+      ->type_name("HOST:PORT");
+  command
+      ->add_option("--neighbour", options->neighbours,
+                   "A machine near by that runs with --share, asked before the dataset's store "
+                   "(repeatable)")
+      ->type_name("URL")
+      ->allow_extra_args(false);
   command->add_option("--reuse", options->stream.reuse_max,
                       "Repeat samples that are here, at most so many times, instead of waiting");
 }
@@ -369,6 +425,8 @@ void AddStream(Registry* registry) {
            "  dnc stream ./shards --benchmark\n"
            "  dnc stream s3://bucket/photos --resize 224x224 --epochs 3 --cache ~/.cache/dnc\n"
            "  dnc stream https://host/set --memory 32MiB --disk 1GiB --state run.json\n"
+           "  dnc stream https://host/set --share\n"
+           "  dnc stream https://host/set --neighbour http://next-door:7071\n"
            "  dnc stream ./shards --rank 1 --workers 4 --digest"},
       [options] { return StreamDataset(*options); });
   command->add_option("LOCATION", options->location, "A dataset: a folder, a manifest, or a URL")

@@ -14,6 +14,9 @@ namespace {
 
 // Mirrors that keep offering wrong bytes in turn are given up.
 constexpr int kRejectionsMax = 16;
+// A neighbour that fails rests from the first of these up to the second.
+constexpr Duration kNeighbourRestFirst = Duration::Seconds(1);
+constexpr Duration kNeighbourRestMax = Duration::Minutes(1);
 
 }  // namespace
 
@@ -231,15 +234,41 @@ void LeafCache::ReadHere(std::unique_lock<std::mutex>* lock, Entry* first) {
 void LeafCache::ReadFromStore(std::unique_lock<std::mutex>* lock, Entry* entry) {
   entry->state = State::kReading;
   if (reading_++ == 0) reading_since_ = MonotonicNow();
-  lock->unlock();
-  Status status = store_->Read(entry->ref.shard->cid, entry->ref.leaf * shard::kLeafBytes,
-                               std::span<std::byte>(entry->buffer, entry->bytes));
-  lock->lock();
+  Status status;
+  entry->from_neighbour = ReadFromNeighbour(lock, entry);
+  if (!entry->from_neighbour) {
+    lock->unlock();
+    status = store_->Read(entry->ref.shard->cid, entry->ref.leaf * shard::kLeafBytes,
+                          std::span<std::byte>(entry->buffer, entry->bytes));
+    lock->lock();
+  }
   if (--reading_ == 0) counters_.fetching = counters_.fetching + (MonotonicNow() - reading_since_);
   entry->state = status.ok() ? State::kRead : State::kFailed;
-  if (status.ok()) counters_.fetched_bytes += entry->bytes;
+  if (status.ok()) {
+    (entry->from_neighbour ? counters_.neighbour_bytes : counters_.fetched_bytes) += entry->bytes;
+  }
   entry->failure = std::move(status);
   there_.notify_all();
+}
+
+bool LeafCache::ReadFromNeighbour(std::unique_lock<std::mutex>* lock, Entry* entry) {
+  // One that gave wrong bytes once is not asked for them again.
+  if (options_.neighbours == nullptr || entry->rejections > 0) return false;
+  if (MonotonicNow() < neighbours_rest_until_) return false;
+  lock->unlock();
+  // As a file of its own.
+  const std::string cid = shard::ContentIdFromLeaves({entry->ref.digest()}, entry->bytes);
+  const Status status =
+      options_.neighbours->Read(cid, 0, std::span<std::byte>(entry->buffer, entry->bytes));
+  lock->lock();
+  if (status.ok()) {
+    neighbour_failures_ = 0;
+  } else if (status.error().code != ErrorCode::kNotFound) {
+    const Duration rest = kNeighbourRestFirst * (std::int64_t{1} << neighbour_failures_);
+    neighbours_rest_until_ = MonotonicNow() + std::min(rest, kNeighbourRestMax);
+    neighbour_failures_ = std::min(neighbour_failures_ + 1, 6);
+  }
+  return status.ok();
 }
 
 void LeafCache::RunConnection() {
@@ -285,6 +314,11 @@ Status LeafCache::Refuse(Entry* entry, const Digest& found) {
   }
   ++counters_.rejected;
   const std::uint64_t offset = ref.leaf * shard::kLeafBytes;
+  if (entry->from_neighbour) {
+    ++entry->rejections;
+    Enqueue(entry);
+    return {};
+  }
   if (++entry->rejections < kRejectionsMax && store_->Reject(ref.shard->cid, offset)) {
     Enqueue(entry);
     return {};

@@ -51,6 +51,8 @@ struct LeafCacheOptions {
   std::uint64_t leaf_bytes = 0;      // Of the longest leaf that will be asked for.
   std::uint64_t leaf_count_max = 1;  // Kept; at least 1.
   int connections = 0;
+  // Holds some leaves under their own ids, and is asked before the store; null: nobody.
+  const store::ObjectStore* neighbours = nullptr;
   const LeafFile* disk = nullptr;  // Where leaves may lie; null: nowhere.
   // Called with leaves of right bytes that leave the memory, and with those on disk that
   // turned out to be wrong. May be empty.
@@ -60,9 +62,10 @@ struct LeafCacheOptions {
 
 struct LeafCounters {
   std::uint64_t fetched_bytes = 0;  // From the store.
-  std::uint64_t disk_bytes = 0;     // From the disk.
-  std::uint64_t rejected = 0;       // Leaves wrong at one mirror.
-  Duration fetching;                // Time in which at least one read of the store ran.
+  std::uint64_t neighbour_bytes = 0;
+  std::uint64_t disk_bytes = 0;  // From the disk.
+  std::uint64_t rejected = 0;    // Leaves wrong at one mirror.
+  Duration fetching;             // Time in which at least one read of the store ran.
 };
 
 class LeafCache {
@@ -109,6 +112,7 @@ class LeafCache {
     std::byte* buffer = nullptr;
     std::uint64_t used = 0;  // When it was last asked for.
     bool from_disk = false;
+    bool from_neighbour = false;
     int rejections = 0;
     Status failure;
   };
@@ -123,6 +127,8 @@ class LeafCache {
   // Reads leaves that no connection reads: from the disk, or all.
   void ReadHere(std::unique_lock<std::mutex>* lock, Entry* first);
   void ReadFromStore(std::unique_lock<std::mutex>* lock, Entry* entry);
+  // Whether a neighbour had it.
+  bool ReadFromNeighbour(std::unique_lock<std::mutex>* lock, Entry* entry);
   // Checks what was read, `first` and others.
   void Verify(std::unique_lock<std::mutex>* lock, Entry* first);
   Status Refuse(Entry* entry, const Digest& found);
@@ -146,6 +152,9 @@ class LeafCache {
   int reading_ = 0;
   Instant reading_since_;
   LeafCounters counters_;
+  // After a failure neighbours are left alone for a while, longer each time.
+  Instant neighbours_rest_until_{INT64_MIN};
+  int neighbour_failures_ = 0;
 
   std::vector<std::thread> connections_;  // Last: they start when all else is there.
 };

@@ -46,6 +46,7 @@ class StreamOfWindows final : public Stream {
   StreamStatistics statistics() const override;
   const StreamPlan& plan() const override { return plan_; }
   const std::vector<array::ColumnSpec>& columns() const override { return columns_; }
+  Result<Bytes> CachedLeaf(const Digest& digest) const override;
   Result<Forecast> Foresee(double samples_per_second) override;
 
  private:
@@ -162,6 +163,7 @@ Status StreamOfWindows::Start(const store::ObjectStore* store) {
   filler.connections = connections_;
   filler.disk = disk_.get();
   filler.keeper = keeper_.get();
+  filler.neighbours = connections_ == 0 ? nullptr : options_.neighbours;
   filler.warn = options_.warn;
   try {
     pump_ = std::make_unique<WindowPump>(manifest_, store, filler, [this] { return NextVisit(); });
@@ -229,6 +231,7 @@ StreamStatistics StreamOfWindows::statistics() const {
   statistics.samples = samples_;
   statistics.samples_repeated = repeated_;
   statistics.fetched_bytes = leaves.fetched_bytes;
+  statistics.neighbour_bytes = leaves.neighbour_bytes;
   statistics.cache_bytes = leaves.disk_bytes;
   statistics.decoded_bytes = pump_->filler().decoded_bytes();
   statistics.leaves_rejected = leaves.rejected;
@@ -239,9 +242,20 @@ StreamStatistics StreamOfWindows::statistics() const {
   return statistics;
 }
 
+Result<Bytes> StreamOfWindows::CachedLeaf(const Digest& digest) const {
+  const Error none{ErrorCode::kNotFound, "no leaf " + digest.Hex() + " is here"};
+  const std::uint32_t size = disk_ == nullptr ? 0 : disk_->SizeOf(digest);
+  if (size == 0) return none;
+  Bytes leaf(size);
+  DNC_TRY(disk_->Read(digest, leaf));
+  if (Sha256(leaf) != digest) return none;
+  return leaf;
+}
+
 Result<Forecast> StreamOfWindows::Foresee(double samples_per_second) {
   const auto measured = [this] {
-    return pump_->filler().leaf_counters().fetched_bytes >= kMeasuredBytes;
+    const LeafCounters leaves = pump_->filler().leaf_counters();
+    return leaves.fetched_bytes + leaves.neighbour_bytes >= kMeasuredBytes;
   };
   while (!pump_->Ready() && !measured()) pump_->WaitReady(Duration::Milliseconds(20));
   Forecast forecast;
@@ -260,7 +274,8 @@ Result<Forecast> StreamOfWindows::Foresee(double samples_per_second) {
   if (connections_ == 0) return forecast;
   if (leaves.fetching.us <= 0) return forecast;
   forecast.link_bytes_per_second =
-      static_cast<double>(leaves.fetched_bytes) / leaves.fetching.seconds();
+      static_cast<double>(leaves.fetched_bytes + leaves.neighbour_bytes) /
+      leaves.fetching.seconds();
   const double bytes_per_sample =
       static_cast<double>(derived_.epoch_bytes) /
       static_cast<double>(std::max<std::uint64_t>(1, plan_.worker_samples));

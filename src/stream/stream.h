@@ -69,6 +69,10 @@ struct StreamOptions {
   int decode_threads = 0;
 
   int connections = 8;  // Reads of the store at a time.
+  // Leaves under their own content ids, as OpenStore("ipfs://") gives them from gateways:
+  // machines near by, which are asked before `store`. Null: there are none. Must outlive
+  // the stream.
+  const store::ObjectStore* neighbours = nullptr;
   // Instead of waiting for a window, the samples of the one before are repeated, in
   // another order, at most so many times. What is repeated depends on the speed of the
   // link, so this is off by default, and counted in the position.
@@ -86,6 +90,7 @@ struct StreamStatistics {
   std::uint64_t samples = 0;            // Handed out, repeated ones included.
   std::uint64_t samples_repeated = 0;   // By reuse_max.
   std::uint64_t fetched_bytes = 0;      // Read from the store.
+  std::uint64_t neighbour_bytes = 0;    // Read from neighbours.
   std::uint64_t cache_bytes = 0;        // Read from the disk cache.
   std::uint64_t decoded_bytes = 0;      // Raw columns.
   std::uint64_t leaves_rejected = 0;    // Wrong or missing at one mirror.
@@ -167,6 +172,10 @@ class Stream {
   virtual StreamStatistics statistics() const = 0;
   virtual const StreamPlan& plan() const = 0;
   virtual const std::vector<array::ColumnSpec>& columns() const = 0;  // BatchColumns().
+
+  // A leaf of the disk cache, checked, for neighbours. From any thread.
+  // Errors: kNotFound, it is not there, or its bytes are wrong; kIo.
+  virtual Result<Bytes> CachedLeaf(const Digest& digest) const = 0;
 
   // Waits until the first leaves are there, measures the link by them, and says what an
   // epoch costs. `samples_per_second` is what the caller's training takes; 0: measured

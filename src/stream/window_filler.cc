@@ -58,6 +58,7 @@ LeafCacheOptions WindowFiller::CacheOptions(const FillerOptions& options) {
   cache.leaf_bytes = options.budget.leaf_bytes;
   cache.leaf_count_max = options.budget.leaf_count;
   cache.connections = options.connections;
+  cache.neighbours = options.neighbours;
   cache.disk = options.disk;
   if (options.keeper != nullptr) {
     cache.on_evict = [this, warn = options.warn](const LeafRef& ref, ByteSpan bytes) {

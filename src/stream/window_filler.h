@@ -47,6 +47,7 @@ FillerBudget SpreadMemory(const shard::Manifest& manifest, const std::string& sp
 struct FillerOptions {
   FillerBudget budget;
   int connections = 0;
+  const store::ObjectStore* neighbours = nullptr;
   // Leaves on disk, and when they are needed; null: none.
   LeafFile* disk = nullptr;
   LeafKeeper* keeper = nullptr;

@@ -312,13 +312,13 @@ Status LeafCache::Refuse(Entry* entry, const Digest& found) {
     Enqueue(entry);
     return {};
   }
-  ++counters_.rejected;
   const std::uint64_t offset = ref.leaf * shard::kLeafBytes;
   if (entry->from_neighbour) {
     ++entry->rejections;
     Enqueue(entry);
     return {};
   }
+  ++counters_.rejected;
   if (++entry->rejections < kRejectionsMax && store_->Reject(ref.shard->cid, offset)) {
     Enqueue(entry);
     return {};

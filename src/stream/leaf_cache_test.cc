@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/hash.h"
 #include "stream/dataset_for_test.h"
 #include "stream/verified_source.h"
@@ -173,6 +175,57 @@ TEST_F(LeafCacheTest, TellsShardsApart) {
   ASSERT_THAT(VerifiedSource(&info_, 0, &leaves).ReadAt(0, out), test::Succeeds());
   ASSERT_THAT(VerifiedSource(&other, 1, &leaves).ReadAt(0, out), test::Succeeds());
   EXPECT_EQ(out[0], changed[0]);
+}
+
+class LeafCacheNeighbourTest : public LeafCacheTest {
+ protected:
+  std::string Cid(std::uint64_t leaf) const {
+    return shard::ContentIdFromLeaves({info_.leaves[leaf]}, LeafSize(info_, leaf));
+  }
+  Bytes& Hold(std::uint64_t leaf) {
+    return neighbours_.object(Cid(leaf)) = Expected(leaf * kLeaf, LeafSize(info_, leaf));
+  }
+  // All four leaves, one after another.
+  void ReadAll() {
+    LeafCache leaves(&store_,
+                     {.leaf_bytes = kLeaf, .leaf_count_max = 1, .neighbours = &neighbours_},
+                     &meter_, &stop_);
+    for (std::uint64_t leaf = 0; leaf < 4; ++leaf) {
+      const auto got = leaves.Get({&info_, 0, leaf});
+      ASSERT_THAT(got, test::Succeeds());
+      EXPECT_TRUE(std::ranges::equal(*got, Expected(leaf * kLeaf, LeafSize(info_, leaf))));
+    }
+    counters_ = leaves.counters();
+  }
+
+  StoreForTest neighbours_;
+  LeafCounters counters_;
+};
+
+TEST_F(LeafCacheNeighbourTest, AsksNeighboursFirstAndTheStoreForWhatTheyLack) {
+  Hold(1);
+  Hold(3);
+  ReadAll();
+  EXPECT_EQ(counters_.neighbour_bytes, kLeaf + 100);
+  EXPECT_EQ(counters_.fetched_bytes, 2 * kLeaf);
+  EXPECT_EQ(neighbours_.reads().size(), 4u);
+  EXPECT_EQ(store_.reads().size(), 2u);
+}
+
+TEST_F(LeafCacheNeighbourTest, TakesFromTheStoreWhatANeighbourHasWrong) {
+  Hold(2)[7] ^= std::byte{1};
+  ReadAll();
+  EXPECT_EQ(store_.reads().size(), 4u);
+  // Of the store's mirrors none was wrong.
+  EXPECT_EQ(counters_.rejected, 0u);
+}
+
+TEST_F(LeafCacheNeighbourTest, LeavesNeighboursAloneForAWhileAfterAFailure) {
+  for (std::uint64_t leaf = 0; leaf < 4; ++leaf) Hold(leaf);
+  neighbours_.FailRead(1);
+  ReadAll();
+  EXPECT_EQ(neighbours_.reads().size(), 2u);
+  EXPECT_EQ(store_.reads().size(), 3u);
 }
 
 TEST_F(LeafCacheTest, StopsWhenItIsTold) {

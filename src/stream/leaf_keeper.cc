@@ -6,7 +6,11 @@ namespace dnc::stream {
 
 LeafKeeper::LeafKeeper(LeafFile* file, std::uint64_t now, Need need,
                        const std::function<std::uint32_t(const Digest&)>& shard_of)
-    : file_(file), need_(std::move(need)), kept_(file->slot_count()), digests_(file->slot_count()) {
+    : file_(file),
+      need_(std::move(need)),
+      now_(now),
+      kept_(file->slot_count()),
+      digests_(file->slot_count()) {
   const std::vector<StoredLeaf> leaves = file->Contents();
   for (std::uint32_t slot = file->slot_count(); slot-- > 0;) {
     const StoredLeaf& leaf = leaves[slot];

@@ -332,20 +332,45 @@ struct BlockDecoder::Impl {
       }
       rest = rest.subspan(kHeaderBytes);
     }
-    out->columns.resize(shard.sample_bytes.size());
-    out->ends.resize(shard.has_ends ? shard.sample_bytes.size() : 0);
+    Prepare(shard, out);
     for (std::size_t c = 0; c < shard.sample_bytes.size(); ++c) {
       const ChunkEntry& chunk = shard.ChunksOf(block_index)[c];
-      if (!DecodeColumn(shard.summary.columns[c], shard.layouts[c], chunk,
-                        rest.first(chunk.stored_bytes), extent.samples, c, out)) {
-        return Corrupt(*shard.source, "block " + std::to_string(block_index) + ", column " +
-                                          shard.summary.columns[c].name +
-                                          ": its checksum or contents are wrong");
-      }
+      DNC_TRY(
+          DecodeChunk(shard, block_index, rest.first(chunk.stored_bytes), extent.samples, c, out));
       rest = rest.subspan(chunk.stored_bytes);
     }
     out->sample_count = extent.samples;
     return {};
+  }
+
+  Status DecodeOne(const ShardReader::Impl& shard, std::uint32_t block_index, BlockExtent extent,
+                   std::size_t column, array::SampleBlock* out) {
+    std::uint64_t offset = extent.offset + (block_index == 0 ? kHeaderBytes : 0);
+    for (std::size_t c = 0; c < column; ++c) offset += shard.ChunksOf(block_index)[c].stored_bytes;
+    const std::size_t bytes = shard.ChunksOf(block_index)[column].stored_bytes;
+    if (stored.size() < bytes) stored.resize(bytes);
+    const std::span<std::byte> chunk = std::span(stored).first(bytes);
+    DNC_TRY(shard.source->ReadAt(offset, chunk));
+    Prepare(shard, out);
+    DNC_TRY(DecodeChunk(shard, block_index, chunk, extent.samples, column, out));
+    out->sample_count = extent.samples;
+    return {};
+  }
+
+  static void Prepare(const ShardReader::Impl& shard, array::SampleBlock* out) {
+    out->columns.resize(shard.sample_bytes.size());
+    out->ends.resize(shard.has_ends ? shard.sample_bytes.size() : 0);
+  }
+
+  Status DecodeChunk(const ShardReader::Impl& shard, std::uint32_t block_index, ByteSpan bytes,
+                     std::size_t samples, std::size_t c, array::SampleBlock* out) {
+    if (DecodeColumn(shard.summary.columns[c], shard.layouts[c], shard.ChunksOf(block_index)[c],
+                     bytes, samples, c, out)) {
+      return {};
+    }
+    return Corrupt(*shard.source, "block " + std::to_string(block_index) + ", column " +
+                                      shard.summary.columns[c].name +
+                                      ": its checksum or contents are wrong");
   }
 };
 
@@ -356,6 +381,12 @@ Status BlockDecoder::Decode(const ShardReader& reader, std::uint32_t block_index
                             array::SampleBlock* out) {
   out->sample_count = 0;
   return impl_->Decode(*reader.impl_, block_index, reader.extent(block_index), out);
+}
+
+Status BlockDecoder::DecodeColumn(const ShardReader& reader, std::uint32_t block_index,
+                                  std::size_t column, array::SampleBlock* out) {
+  out->sample_count = 0;
+  return impl_->DecodeOne(*reader.impl_, block_index, reader.extent(block_index), column, out);
 }
 
 }  // namespace dnc::shard

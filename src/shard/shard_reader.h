@@ -92,6 +92,10 @@ class BlockDecoder {
   // Requires: block_index < reader.summary().block_count.
   // Errors: kCorrupt, bad checksum or layout; any error of the reader's source.
   Status Decode(const ShardReader& reader, std::uint32_t block_index, array::SampleBlock* out);
+  // One column of a block alone: only its bytes are read, only it is filled in `out`.
+  // Requires: as above; column < reader.summary().columns.size(). Errors: as above.
+  Status DecodeColumn(const ShardReader& reader, std::uint32_t block_index, std::size_t column,
+                      array::SampleBlock* out);
 
  private:
   struct Impl;

@@ -79,6 +79,24 @@ struct ForgedShard {
   }
 };
 
+TEST(ShardReaderTest, DecodesOneColumnAsItDecodesAll) {
+  const Bytes shard = IntactShard();
+  const MemorySource source(shard);
+  const auto reader = ShardReader::Open(&source);
+  ASSERT_THAT(reader, Succeeds());
+  BlockDecoder decoder;
+  array::SampleBlock all;
+  array::SampleBlock one;
+  for (std::uint32_t b = 0; b < reader->summary().block_count; ++b) {
+    ASSERT_THAT(decoder.Decode(*reader, b, &all), Succeeds());
+    for (std::size_t c = 0; c < all.columns.size(); ++c) {
+      ASSERT_THAT(decoder.DecodeColumn(*reader, b, c, &one), Succeeds());
+      EXPECT_EQ(one.columns[c], all.columns[c]);
+      EXPECT_EQ(one.sample_count, all.sample_count);
+    }
+  }
+}
+
 TEST(ShardReaderTest, RefusesAShardWithAnyOneByteChanged) {
   const Bytes intact = IntactShard();
   for (const std::byte change : {std::byte{0x01}, std::byte{0x40}, std::byte{0xff}}) {

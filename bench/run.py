@@ -23,6 +23,7 @@ from loaders import loaders
 from measure import (MIB, ROOT, RUNS, Context, Row, Skip, at_most, folder_bytes, median_run, mib_text,
                      run_once, seconds_text)
 from remote import over_http, small_cache
+from sizes import divide_against_zstd, sizes
 
 
 def start(context):
@@ -151,7 +152,7 @@ def demo(context):
 
 
 BENCHES = [start, divide_fashion_mnist, divide_photos, stream, train_from_stream, train_cnn, demo,
-           loaders, over_http, small_cache]
+           loaders, over_http, small_cache, sizes, divide_against_zstd]
 
 
 def print_table(rows):

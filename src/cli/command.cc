@@ -36,6 +36,7 @@ int Main(int argc, char** argv) {
   AddFetch(&registry);
   AddExport(&registry);
   AddCid(&registry);
+  AddPresign(&registry);
   AddTrain(&registry);
   AddEvaluate(&registry);
   AddPredict(&registry);

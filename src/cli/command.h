@@ -40,6 +40,7 @@ void AddMerge(Registry* registry);
 void AddFetch(Registry* registry);
 void AddExport(Registry* registry);
 void AddCid(Registry* registry);
+void AddPresign(Registry* registry);
 void AddTrain(Registry* registry);
 void AddEvaluate(Registry* registry);
 void AddPredict(Registry* registry);

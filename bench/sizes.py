@@ -11,17 +11,18 @@ from measure import MIB, PYTHON, RUNS, Row, Skip, folder_bytes, mib_text, run_on
 
 CROPS = 73_257  # As many as SVHN has, of its shape.
 
+# Tiles in a mixed order, so that no tile has its neighbour in the photo beside it.
 CUT_CROPS = """
 import numpy
 x = numpy.load({source!r} + "/x.npy", mmap_mode="r")
 y = numpy.load({source!r} + "/y.npy")
 side = x.shape[1] // 32
+tiles = numpy.random.default_rng(0).permutation(len(x) * side * side)[:{count}]
 crops = numpy.lib.format.open_memmap("x.npy", "w+", numpy.uint8, ({count}, 32, 32, 3))
-for i in range({count}):
-    photo, tile = divmod(i, side * side)
-    row, column = divmod(tile, side)
-    crops[i] = x[photo, row * 32:row * 32 + 32, column * 32:column * 32 + 32]
-numpy.save("y.npy", y[numpy.arange({count}) // (side * side)])
+for i, tile in enumerate(tiles):
+    row, column = divmod(tile % (side * side), side)
+    crops[i] = x[tile // (side * side), row * 32:row * 32 + 32, column * 32:column * 32 + 32]
+numpy.save("y.npy", y[tiles // (side * side)])
 """
 
 SAVEZ = """

@@ -48,6 +48,8 @@ class StoreForTest final : public store::ObjectStore {
   }
   Result<std::vector<std::string>> List() const override { return std::vector<std::string>(); }
   std::string Describe() const override { return "a store for tests"; }
+  bool local() const override { return local_; }
+  void SetLocal() { local_ = true; }
 
   Bytes& object(const std::string& key) { return objects_[key]; }
   void FailRead(int read_index) { fail_read_index_ = read_index; }
@@ -70,6 +72,7 @@ class StoreForTest final : public store::ObjectStore {
  private:
   std::map<std::string, Bytes> objects_;
   int fail_read_index_ = -1;
+  bool local_ = false;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   mutable std::vector<std::pair<std::string, std::uint64_t>> reads_;

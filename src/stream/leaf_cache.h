@@ -3,6 +3,10 @@
 // used, kept as long as there is room. A leaf that is wrong is fetched again from another
 // mirror. Leaves that go may be kept on disk (leaf_keeper.h) and come back from there.
 //
+// A leaf of a store on this machine is hashed once. Read again, its blocks are checked by
+// their checksums alone, which came with an index that was hashed: that catches accidents,
+// and whoever changes files while they are read could change the program too.
+//
 // The methods belong to one thread, but for the counters; connections are its own
 // threads. Without connections a leaf is read when it is waited for.
 
@@ -86,6 +90,10 @@ class LeafCache {
   // Errors: kCorrupt, the bytes are not those of the manifest anywhere, naming shard and
   // leaf; kCancelled; those of the store.
   Result<ByteSpan> Get(const LeafRef& ref);
+  // Fills `out` with bytes of a leaf from `begin` on straight from the store, if the leaf
+  // was hashed before and its store is on this machine; false: it has to be got.
+  // Errors: those of the store.
+  Result<bool> ReadAgain(const LeafRef& ref, std::uint64_t begin, std::span<std::byte> out);
   // Whether Get would not wait.
   bool Has(const LeafRef& ref);
   // Wakes a thread that waits in Get, so that it sees `stop`. From any thread.
@@ -132,6 +140,7 @@ class LeafCache {
   // Checks what was read, `first` and others.
   void Verify(std::unique_lock<std::mutex>* lock, Entry* first);
   Status Refuse(Entry* entry, const Digest& found);
+  bool WasHashed(const LeafRef& ref) const;
   void RunConnection();
 
   const store::ObjectStore* store_;
@@ -147,6 +156,7 @@ class LeafCache {
   std::vector<Entry> entries_;
   std::map<Key, Entry*> by_key_;
   std::deque<Entry*> queue_;
+  std::map<std::uint32_t, std::vector<bool>> hashed_;  // Leaves, shard by shard; if local.
   std::uint64_t clock_ = 0;
   bool stopping_ = false;
   int reading_ = 0;

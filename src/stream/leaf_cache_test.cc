@@ -177,6 +177,28 @@ TEST_F(LeafCacheTest, TellsShardsApart) {
   EXPECT_EQ(out[0], changed[0]);
 }
 
+TEST_F(LeafCacheTest, HashesALeafOfThisMachineOnceAndThenReadsWhatIsWantedOfIt) {
+  store_.SetLocal();
+  LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 1}, &meter_, &stop_);
+  VerifiedSource source(&info_, 0, &leaves);
+  source.ReadBlocksOnly();
+  Bytes out(10);
+  for (const std::uint64_t leaf : {0u, 1u, 0u, 1u, 0u}) {
+    ASSERT_THAT(source.ReadAt(leaf * kLeaf + 5, out), test::Succeeds());
+    EXPECT_EQ(out, Expected(leaf * kLeaf + 5, 10));
+  }
+  EXPECT_EQ(leaves.counters().fetched_bytes, 2 * kLeaf + 2 * 10);  // Leaf 1 is there once.
+  const std::vector<LeafRef> refs = {{&info_, 0, 0}};
+  leaves.Expect(refs);  // Asks for nothing.
+  // What was not hashed yet is, whole.
+  store_.object(info_.cid)[3 * kLeaf + 99] ^= std::byte{1};
+  EXPECT_THAT(source.ReadAt(3 * kLeaf, out), test::FailsWith(ErrorCode::kCorrupt));
+  // So is everything that is no block.
+  const VerifiedSource index(&info_, 0, &leaves);
+  store_.object(info_.cid)[99] ^= std::byte{1};
+  EXPECT_THAT(index.ReadAt(0, out), test::FailsWith(ErrorCode::kCorrupt));
+}
+
 class LeafCacheNeighbourTest : public LeafCacheTest {
  protected:
   std::string Cid(std::uint64_t leaf) const {

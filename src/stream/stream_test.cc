@@ -181,6 +181,23 @@ TEST(StreamTest, GivesWhatItHasAndThenTheErrorEachTime) {
   }
 }
 
+TEST(StreamTest, FindsAByteThatChangesOnThisMachineAfterItWasHashed) {
+  const auto dataset = Small();
+  dataset->store.SetLocal();
+  StreamOptions options = Options(0);
+  // With no room for a leaf but the one that is read.
+  options.memory_bytes = OpenStream(*dataset, options)->plan().memory_needed_bytes;
+  const auto stream = OpenStream(*dataset, options);
+  EXPECT_EQ(Take(stream.get(), 2 * kSamples).size(), 2 * kSamples);
+  for (const shard::ShardInfo& shard : dataset->manifest.shards) {
+    dataset->store.object(shard.cid)[40] ^= std::byte{1};
+  }
+  array::SampleBlock block;
+  Status status;
+  for (int i = 0; i < 100 && status.ok(); ++i) status = stream->Next(16, &block);
+  EXPECT_THAT(status, test::FailsWith(ErrorCode::kCorrupt, HasSubstr("shard")));
+}
+
 // Shards of a few leaves each.
 std::unique_ptr<DatasetForTest> Large() {
   return MakeDataset({{800, 100}, {800, 100}, {800, 100}}, {2000});

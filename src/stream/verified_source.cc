@@ -20,10 +20,17 @@ Status VerifiedSource::ReadAt(std::uint64_t offset, std::span<std::byte> out) co
   }
   while (!out.empty()) {
     const std::uint64_t begin = offset % shard::kLeafBytes;
-    DNC_ASSIGN(const ByteSpan bytes,
-               leaves_->Get({shard_, shard_index_, offset / shard::kLeafBytes}));
-    const std::size_t count = std::min(out.size(), bytes.size() - begin);
-    std::memcpy(out.data(), bytes.data() + begin, count);
+    const LeafRef ref{shard_, shard_index_, offset / shard::kLeafBytes};
+    const std::size_t count =
+        std::min<std::uint64_t>(out.size(), LeafSize(*shard_, ref.leaf) - begin);
+    bool read = false;
+    if (blocks_only_) {
+      DNC_ASSIGN(read, leaves_->ReadAgain(ref, begin, out.first(count)));
+    }
+    if (!read) {
+      DNC_ASSIGN(const ByteSpan bytes, leaves_->Get(ref));
+      std::memcpy(out.data(), bytes.data() + begin, count);
+    }
     offset += count;
     out = out.subspan(count);
   }

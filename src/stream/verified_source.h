@@ -23,11 +23,14 @@ class VerifiedSource final : public RandomAccessSource {
   // Errors: kCorrupt, past the end; those of LeafCache::Get.
   Status ReadAt(std::uint64_t offset, std::span<std::byte> out) const override;
   const std::string& name() const override { return name_; }
+  // Says that what is read from now on are blocks, whose checksums the reader knows.
+  void ReadBlocksOnly() { blocks_only_ = true; }
 
  private:
   const shard::ShardInfo* shard_;
   std::uint32_t shard_index_;
   LeafCache* leaves_;
+  bool blocks_only_ = false;
   std::string name_;
 };
 

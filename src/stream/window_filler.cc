@@ -282,6 +282,7 @@ Result<const shard::ShardReader*> WindowFiller::Open(std::uint32_t shard_index) 
   limits.column_count_max = static_cast<std::uint32_t>(columns_.size());
   DNC_ASSIGN(shard::ShardReader reader, shard::ShardReader::Open(source.get(), limits));
   DNC_TRY(CheckAgainstManifest(reader, shard_index));
+  source->ReadBlocksOnly();
   meter_.Add(bytes);
   open_bytes_ += bytes;
   open_.push_front({shard_index, bytes, std::move(source), std::move(reader)});

@@ -22,6 +22,7 @@ namespace dnc::sink {
 namespace {
 
 constexpr std::uint64_t kShardBytesMax = 1u << 31;  // Offsets have 32 bits.
+constexpr std::size_t kShardSamplesMax = 1 << 20;  // Their offsets are held in memory.
 constexpr std::size_t kCopyBytes = 1 << 20;
 constexpr char kWaitingName[] = "samples.tmp";
 
@@ -74,7 +75,9 @@ class MdsSink final : public SampleSink {
         DNC_ASSIGN(waiting_, OutputFile::Create(folder_->PathOf(kWaitingName)));
       }
       DNC_TRY(PutSample(block, i));
-      if (waiting_->bytes() >= shard_bytes_) DNC_TRY(CloseShard());
+      if (waiting_->bytes() >= shard_bytes_ || sizes_.size() == kShardSamplesMax) {
+        DNC_TRY(CloseShard());
+      }
     }
     return {};
   }

@@ -71,7 +71,8 @@ std::vector<UsedOption> UsedOptions(const SourceOptions& options) {
   add(options.crop.has_value(), kImages, "--crop");
   add(options.grayscale, kImages, "--grayscale");
   add(table.delimiter != '\0', kCsvFormat, "--delimiter");
-  add(table.header.has_value(), kCsvFormat, *table.header ? "--header" : "--no-header");
+  add(table.header.has_value(), kCsvFormat,
+      table.header.value_or(true) ? "--header" : "--no-header");
   add(!table.columns.empty(), kTable, "--columns");
   add(!table.drop_columns.empty(), kTable, "--drop-columns");
   add(!table.category_columns.empty(), kTable, "--categories");

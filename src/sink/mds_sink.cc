@@ -22,7 +22,7 @@ namespace dnc::sink {
 namespace {
 
 constexpr std::uint64_t kShardBytesMax = 1u << 31;  // Offsets have 32 bits.
-constexpr std::size_t kShardSamplesMax = 1 << 20;  // Their offsets are held in memory.
+constexpr std::size_t kShardSamplesMax = 1 << 20;   // Their offsets are held in memory.
 constexpr std::size_t kCopyBytes = 1 << 20;
 constexpr char kWaitingName[] = "samples.tmp";
 

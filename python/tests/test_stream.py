@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 import numpy as np
@@ -280,14 +281,18 @@ class WaitingTest(FolderTest):
 
     def test_a_keyboard_interrupt_ends_the_wait_and_loses_nothing(self):
         batches = dnc.stream(self.server.url, batch_size=1000)
+        waiting = threading.Event()
 
         def interrupt():
             self.server.asked.wait()
+            waiting.wait()
+            time.sleep(0.1)  # Into the wait itself; before it, the test passes as well.
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
         thread = threading.Thread(target=interrupt)
         thread.start()
         with self.assertRaises(KeyboardInterrupt):
+            waiting.set()
             next(batches)
         thread.join()
         self.server.gate.set()

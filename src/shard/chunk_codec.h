@@ -60,8 +60,9 @@ class ChunkDecoder {
   ChunkDecoder(const ChunkDecoder&) = delete;
   ChunkDecoder& operator=(const ChunkDecoder&) = delete;
 
-  // Decodes `stored` into all of `raw`, of entry.raw_bytes. Returns false if the checksum
-  // is wrong or the bytes do not give exactly raw.size().
+  // Decodes `stored` into all of `raw`, of entry.raw_bytes; a stored chunk may lie there
+  // already. Returns false if the checksum is wrong or the bytes do not give exactly
+  // raw.size().
   // Requires: whole samples of `layout`; IsPossible(entry.filter, entry.codec, layout).
   bool Decode(const ChunkEntry& entry, ByteSpan stored, const ChunkLayout& layout,
               std::span<std::byte> raw);

@@ -295,6 +295,15 @@ ChunkSummary ShardReader::chunk(std::uint32_t block_index, std::size_t column) c
           kCodecNames[static_cast<std::size_t>(chunk.codec)]};
 }
 
+// Smaller chunks are not worth a read of their own.
+constexpr std::uint32_t kReadInPlaceMin = 64 << 10;
+
+// Whether a chunk's bytes are read to where they belong.
+bool IsReadInPlace(const array::ColumnSpec& column, const ChunkEntry& chunk) {
+  return column.is_array() && chunk.codec == Codec::kStored && chunk.raw_bytes >= kReadInPlaceMin &&
+         chunk.raw_bytes == chunk.stored_bytes;
+}
+
 struct BlockDecoder::Impl {
   ChunkDecoder chunk_decoder;
   Bytes stored;  // Only grows.
@@ -322,22 +331,48 @@ struct BlockDecoder::Impl {
 
   Status Decode(const ShardReader::Impl& shard, std::uint32_t block_index, BlockExtent extent,
                 array::SampleBlock* out) {
-    if (stored.size() < extent.bytes) stored.resize(extent.bytes);
-    std::span<std::byte> rest = std::span(stored).first(extent.bytes);
-    DNC_TRY(shard.source->ReadAt(extent.offset, rest));
+    const std::span<const ChunkEntry> chunks = shard.ChunksOf(block_index);
+    bool in_place = false;
+    for (std::size_t c = 0; c < shard.sample_bytes.size(); ++c) {
+      in_place = in_place || IsReadInPlace(shard.summary.columns[c], chunks[c]);
+    }
+    if (in_place) return DecodeChunkByChunk(shard, block_index, extent, out);
+    DNC_ASSIGN(std::span<std::byte> rest, ReadStored(shard, extent.offset, extent.bytes));
     if (block_index == 0) {
-      const Bytes header = ShardHeader();
-      if (!std::equal(header.begin(), header.end(), rest.begin())) {
-        return Corrupt(*shard.source, "its header is damaged");
-      }
+      DNC_TRY(CheckHeader(shard, rest));
       rest = rest.subspan(kHeaderBytes);
     }
     Prepare(shard, out);
     for (std::size_t c = 0; c < shard.sample_bytes.size(); ++c) {
+      const std::size_t bytes = chunks[c].stored_bytes;
+      DNC_TRY(DecodeChunk(shard, block_index, rest.first(bytes), extent.samples, c, out));
+      rest = rest.subspan(bytes);
+    }
+    out->sample_count = extent.samples;
+    return {};
+  }
+
+  Status DecodeChunkByChunk(const ShardReader::Impl& shard, std::uint32_t block_index,
+                            BlockExtent extent, array::SampleBlock* out) {
+    std::uint64_t offset = extent.offset;
+    if (block_index == 0) {
+      DNC_ASSIGN(const ByteSpan header, ReadStored(shard, offset, kHeaderBytes));
+      DNC_TRY(CheckHeader(shard, header));
+      offset += kHeaderBytes;
+    }
+    Prepare(shard, out);
+    for (std::size_t c = 0; c < shard.sample_bytes.size(); ++c) {
       const ChunkEntry& chunk = shard.ChunksOf(block_index)[c];
-      DNC_TRY(
-          DecodeChunk(shard, block_index, rest.first(chunk.stored_bytes), extent.samples, c, out));
-      rest = rest.subspan(chunk.stored_bytes);
+      ByteSpan bytes;
+      if (IsReadInPlace(shard.summary.columns[c], chunk)) {
+        out->columns[c].resize(chunk.raw_bytes);
+        DNC_TRY(shard.source->ReadAt(offset, out->columns[c]));
+        bytes = out->columns[c];
+      } else {
+        DNC_ASSIGN(bytes, ReadStored(shard, offset, chunk.stored_bytes));
+      }
+      DNC_TRY(DecodeChunk(shard, block_index, bytes, extent.samples, c, out));
+      offset += chunk.stored_bytes;
     }
     out->sample_count = extent.samples;
     return {};
@@ -348,12 +383,26 @@ struct BlockDecoder::Impl {
     std::uint64_t offset = extent.offset + (block_index == 0 ? kHeaderBytes : 0);
     for (std::size_t c = 0; c < column; ++c) offset += shard.ChunksOf(block_index)[c].stored_bytes;
     const std::size_t bytes = shard.ChunksOf(block_index)[column].stored_bytes;
-    if (stored.size() < bytes) stored.resize(bytes);
-    const std::span<std::byte> chunk = std::span(stored).first(bytes);
-    DNC_TRY(shard.source->ReadAt(offset, chunk));
+    DNC_ASSIGN(const ByteSpan chunk, ReadStored(shard, offset, bytes));
     Prepare(shard, out);
     DNC_TRY(DecodeChunk(shard, block_index, chunk, extent.samples, column, out));
     out->sample_count = extent.samples;
+    return {};
+  }
+
+  Result<std::span<std::byte>> ReadStored(const ShardReader::Impl& shard, std::uint64_t offset,
+                                          std::size_t bytes) {
+    if (stored.size() < bytes) stored.resize(bytes);
+    const std::span<std::byte> read = std::span(stored).first(bytes);
+    DNC_TRY(shard.source->ReadAt(offset, read));
+    return read;
+  }
+
+  static Status CheckHeader(const ShardReader::Impl& shard, ByteSpan bytes) {
+    const Bytes header = ShardHeader();
+    if (!std::equal(header.begin(), header.end(), bytes.begin())) {
+      return Corrupt(*shard.source, "its header is damaged");
+    }
     return {};
   }
 

@@ -134,28 +134,25 @@ void LeafCache::Expect(std::span<const LeafRef> refs) {
   count = 0;
   for (const LeafRef& ref : refs) {
     if (count++ == options_.leaf_count_max) return;
-    if (Find(ref) != nullptr || WasHashed(ref)) continue;
+    if (Find(ref) != nullptr) continue;
     Entry* const entry = Take(&lock, ref);
     if (entry == nullptr) return;
     Enqueue(entry);
   }
 }
 
-bool LeafCache::WasHashed(const LeafRef& ref) const {
-  const auto found = hashed_.find(ref.shard_index);
-  return found != hashed_.end() && found->second[ref.leaf];
-}
-
-Result<bool> LeafCache::ReadAgain(const LeafRef& ref, std::uint64_t begin,
-                                  std::span<std::byte> out) {
-  {
-    const std::lock_guard lock(mutex_);
-    const Entry* const entry = Find(ref);
-    if (!WasHashed(ref) || (entry != nullptr && entry->state == State::kReady)) return false;
-    counters_.fetched_bytes += out.size();
+Status LeafCache::ReadUnhashed(const shard::ShardInfo& shard, std::uint64_t offset,
+                               std::span<std::byte> out) {
+  DNC_ASSERT(local());
+  if (stop_->load(std::memory_order_relaxed)) {
+    return Error{ErrorCode::kCancelled, "loading was stopped"};
   }
-  DNC_TRY(store_->Read(ref.shard->cid, ref.leaf * shard::kLeafBytes + begin, out));
-  return true;
+  const Instant begin = MonotonicNow();
+  DNC_TRY(store_->Read(shard.cid, offset, out));
+  const std::lock_guard lock(mutex_);
+  counters_.fetched_bytes += out.size();
+  counters_.fetching = counters_.fetching + (MonotonicNow() - begin);
+  return {};
 }
 
 bool LeafCache::Has(const LeafRef& ref) {
@@ -315,11 +312,6 @@ void LeafCache::Verify(std::unique_lock<std::mutex>* lock, Entry* first) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (digests[i] == batch[i]->ref.digest()) {
       batch[i]->state = State::kReady;
-      if (store_->local()) {
-        std::vector<bool>& hashed = hashed_[batch[i]->ref.shard_index];
-        hashed.resize(batch[i]->ref.shard->leaves.size());
-        hashed[batch[i]->ref.leaf] = true;
-      }
     } else if (const Status refused = Refuse(batch[i], digests[i]); !refused.ok()) {
       batch[i]->failure = refused;
       batch[i]->state = State::kFailed;

@@ -3,9 +3,8 @@
 // used, kept as long as there is room. A leaf that is wrong is fetched again from another
 // mirror. Leaves that go may be kept on disk (leaf_keeper.h) and come back from there.
 //
-// A leaf of a store on this machine is hashed once. Read again, its blocks are checked by
-// their checksums alone, which came with an index that was hashed: that catches accidents,
-// and whoever changes files while they are read could change the program too.
+// Blocks of a store on this machine are read past the cache and checked by their checksums
+// alone, which stand in an index that was hashed (docs/decisions/0005).
 //
 // The methods belong to one thread, but for the counters; connections are its own
 // threads. Without connections a leaf is read when it is waited for.
@@ -90,15 +89,17 @@ class LeafCache {
   // Errors: kCorrupt, the bytes are not those of the manifest anywhere, naming shard and
   // leaf; kCancelled; those of the store.
   Result<ByteSpan> Get(const LeafRef& ref);
-  // Fills `out` with bytes of a leaf from `begin` on straight from the store, if the leaf
-  // was hashed before and its store is on this machine; false: it has to be got.
+  // Fills `out` with bytes of a shard from `offset` on straight from the store, unhashed.
+  // Requires: the store is local.
   // Errors: those of the store.
-  Result<bool> ReadAgain(const LeafRef& ref, std::uint64_t begin, std::span<std::byte> out);
+  Status ReadUnhashed(const shard::ShardInfo& shard, std::uint64_t offset,
+                      std::span<std::byte> out);
   // Whether Get would not wait.
   bool Has(const LeafRef& ref);
   // Wakes a thread that waits in Get, so that it sees `stop`. From any thread.
   void Wake();
 
+  bool local() const { return store_->local(); }
   std::uint64_t leaf_count_max() const { return options_.leaf_count_max; }
   LeafCounters counters() const;  // From any thread.
 
@@ -140,7 +141,6 @@ class LeafCache {
   // Checks what was read, `first` and others.
   void Verify(std::unique_lock<std::mutex>* lock, Entry* first);
   Status Refuse(Entry* entry, const Digest& found);
-  bool WasHashed(const LeafRef& ref) const;
   void RunConnection();
 
   const store::ObjectStore* store_;
@@ -156,7 +156,6 @@ class LeafCache {
   std::vector<Entry> entries_;
   std::map<Key, Entry*> by_key_;
   std::deque<Entry*> queue_;
-  std::map<std::uint32_t, std::vector<bool>> hashed_;  // Leaves, shard by shard; if local.
   std::uint64_t clock_ = 0;
   bool stopping_ = false;
   int reading_ = 0;

@@ -177,26 +177,34 @@ TEST_F(LeafCacheTest, TellsShardsApart) {
   EXPECT_EQ(out[0], changed[0]);
 }
 
-TEST_F(LeafCacheTest, HashesALeafOfThisMachineOnceAndThenReadsWhatIsWantedOfIt) {
+TEST_F(LeafCacheTest, ReadsOfBlocksOnThisMachineWhatIsWantedAndHashesTheRest) {
   store_.SetLocal();
   LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 1}, &meter_, &stop_);
-  VerifiedSource source(&info_, 0, &leaves);
-  source.ReadBlocksOnly();
+  VerifiedSource blocks(&info_, 0, &leaves);
+  blocks.ReadBlocksOnly();
   Bytes out(10);
-  for (const std::uint64_t leaf : {0u, 1u, 0u, 1u, 0u}) {
-    ASSERT_THAT(source.ReadAt(leaf * kLeaf + 5, out), test::Succeeds());
-    EXPECT_EQ(out, Expected(leaf * kLeaf + 5, 10));
+  for (const std::uint64_t offset : {5 * kLeaf / 2, kLeaf - 5}) {
+    ASSERT_THAT(blocks.ReadAt(offset, out), test::Succeeds());
+    EXPECT_EQ(out, Expected(offset, 10));
   }
-  EXPECT_EQ(leaves.counters().fetched_bytes, 2 * kLeaf + 2 * 10);  // Leaf 1 is there once.
-  const std::vector<LeafRef> refs = {{&info_, 0, 0}};
-  leaves.Expect(refs);  // Asks for nothing.
-  // What was not hashed yet is, whole.
-  store_.object(info_.cid)[3 * kLeaf + 99] ^= std::byte{1};
-  EXPECT_THAT(source.ReadAt(3 * kLeaf, out), test::FailsWith(ErrorCode::kCorrupt));
-  // So is everything that is no block.
+  EXPECT_EQ(leaves.counters().fetched_bytes, 20u);
+  // The index is no block.
   const VerifiedSource index(&info_, 0, &leaves);
+  ASSERT_THAT(index.ReadAt(5, out), test::Succeeds());
+  EXPECT_EQ(leaves.counters().fetched_bytes, 20 + kLeaf);
+  store_.object(info_.cid)[kLeaf + 99] ^= std::byte{1};
+  EXPECT_THAT(index.ReadAt(kLeaf, out), test::FailsWith(ErrorCode::kCorrupt));
+  stop_ = true;
+  EXPECT_THAT(blocks.ReadAt(0, out), test::FailsWith(ErrorCode::kCancelled));
+}
+
+TEST_F(LeafCacheTest, HashesBlocksThatAreNotOfThisMachine) {
+  LeafCache leaves(&store_, {.leaf_bytes = kLeaf, .leaf_count_max = 1}, &meter_, &stop_);
+  VerifiedSource blocks(&info_, 0, &leaves);
+  blocks.ReadBlocksOnly();
   store_.object(info_.cid)[99] ^= std::byte{1};
-  EXPECT_THAT(index.ReadAt(0, out), test::FailsWith(ErrorCode::kCorrupt));
+  Bytes out(10);
+  EXPECT_THAT(blocks.ReadAt(0, out), test::FailsWith(ErrorCode::kCorrupt));
 }
 
 class LeafCacheNeighbourTest : public LeafCacheTest {

@@ -18,19 +18,14 @@ Status VerifiedSource::ReadAt(std::uint64_t offset, std::span<std::byte> out) co
                                           ", but the manifest says that it has " +
                                           std::to_string(shard_->bytes)};
   }
+  if (blocks_only_ && leaves_->local()) return leaves_->ReadUnhashed(*shard_, offset, out);
   while (!out.empty()) {
     const std::uint64_t begin = offset % shard::kLeafBytes;
     const LeafRef ref{shard_, shard_index_, offset / shard::kLeafBytes};
     const std::size_t count =
         std::min<std::uint64_t>(out.size(), LeafSize(*shard_, ref.leaf) - begin);
-    bool read = false;
-    if (blocks_only_) {
-      DNC_ASSIGN(read, leaves_->ReadAgain(ref, begin, out.first(count)));
-    }
-    if (!read) {
-      DNC_ASSIGN(const ByteSpan bytes, leaves_->Get(ref));
-      std::memcpy(out.data(), bytes.data() + begin, count);
-    }
+    DNC_ASSIGN(const ByteSpan bytes, leaves_->Get(ref));
+    std::memcpy(out.data(), bytes.data() + begin, count);
     offset += count;
     out = out.subspan(count);
   }

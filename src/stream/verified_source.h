@@ -1,5 +1,6 @@
-// A shard as a RandomAccessSource whose every byte was checked: it is read leaf by leaf
-// through a LeafCache. Belongs to the cache's thread.
+// A shard as a RandomAccessSource whose bytes are checked: it is read leaf by leaf through
+// a LeafCache, hashed; or, where its reader checks the bytes itself, as they lie on this
+// machine. Belongs to the cache's thread.
 
 #pragma once
 
@@ -23,7 +24,8 @@ class VerifiedSource final : public RandomAccessSource {
   // Errors: kCorrupt, past the end; those of LeafCache::Get.
   Status ReadAt(std::uint64_t offset, std::span<std::byte> out) const override;
   const std::string& name() const override { return name_; }
-  // Says that what is read from now on are blocks, whose checksums the reader knows.
+  // Says that what is read from now on are blocks, whose checksums the reader has and
+  // compares.
   void ReadBlocksOnly() { blocks_only_ = true; }
 
  private:

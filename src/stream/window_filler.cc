@@ -136,6 +136,7 @@ void WindowFiller::AddLeaves(const BlockSlice& slice, std::vector<LeafRef>* leav
     if (!Open(slice.shard_index).ok()) return;
     open = open_by_index_.find(slice.shard_index);
   }
+  if (leaves_.local()) return;  // Its blocks are read past the cache.
   const shard::BlockExtent extent = open->second->reader.extent(slice.block_index);
   const std::uint64_t last = (extent.offset + extent.bytes - 1) / shard::kLeafBytes;
   for (std::uint64_t leaf = extent.offset / shard::kLeafBytes; leaf <= last; ++leaf) {

@@ -12,8 +12,10 @@ constexpr std::uint64_t kLaneSeed = 0x6c616e65;  // "lane"
 // How far lanes may be apart where a stream goes on: after a change of the number of
 // workers in the middle of a row it is one.
 constexpr std::uint64_t kRaggedRowsMax = 64;
-// The first window of all is a window's sixteenth.
+// The first window of all is a window's sixteenth, within what a batch usually has.
 constexpr std::uint64_t kRampParts = 16;
+constexpr std::uint64_t kRampSamplesMin = 32;
+constexpr std::uint64_t kRampSamplesMax = 256;
 
 Error Invalid(const std::string& message) { return {ErrorCode::kInvalidArgument, message}; }
 
@@ -46,10 +48,12 @@ Result<StreamOrder> StreamOrder::Create(const shard::Manifest* manifest,
   order.lane_end_ = order.lane_begin_ + lanes / worker.count;
   DNC_ASSIGN(const auto plan, order.PlanOf(begin.epoch));
   order.sample_count_ = plan->sample_count();
-  // A multiple of the lanes, like all windows but the last of an epoch.
+  // A multiple of the lanes, like all windows but the last of an epoch; not more than a
+  // block for the sake of that.
   const std::uint64_t block = plan->sequence().block_samples_max();
-  const std::uint64_t least = std::max(begin.window_samples / kRampParts, block);
-  for (std::uint64_t size = ((least - 1) / lanes + 1) * lanes;
+  const std::uint64_t least = std::max(
+      std::clamp(begin.window_samples / kRampParts, kRampSamplesMin, kRampSamplesMax), block);
+  for (std::uint64_t size = std::max<std::uint64_t>(least / lanes, 1) * lanes;
        size < begin.window_samples && order.ramp_.back() + size < order.sample_count_; size *= 2) {
     order.ramp_.push_back(order.ramp_.back() + size);
   }

@@ -266,8 +266,8 @@ TEST(StreamOrderTest, BeginsTheFirstEpochWithSmallWindows) {
   for (auto place = order.First(); place->has_value(); place = order.After(**place)) {
     sizes.push_back(order.VisitOf(**place, 0)->order.count());
   }
-  const std::vector<std::uint64_t> expected = {1000,  2000, 4000,  8000,  16000, 16000,
-                                               16000, 1000, 16000, 16000, 16000, 16000};
+  const std::vector<std::uint64_t> expected = {256,   512,   1024,  2048,  4096,  8192, 16000,
+                                               16000, 15872, 16000, 16000, 16000, 16000};
   EXPECT_EQ(sizes, expected);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "base/assert.h"
 #include "shard/content_id.h"
@@ -89,10 +90,15 @@ Result<std::unique_ptr<Window>> WindowFiller::Fill(const WindowVisit& visit,
                                                    const WindowVisit* next) {
   if (keeper_ != nullptr) keeper_->Advance(visit.ordinal);
   const std::vector<BlockSlice> slices = ByPlace(visit.slices);
+  // The very first window has the link to itself: leaves of later ones, on their way at the
+  // same time, would take most of it.
+  const bool alone = std::exchange(first_, false);
   const std::vector<BlockSlice> next_slices =
       next == nullptr ? std::vector<BlockSlice>() : ByPlace(next->slices);
+  const std::span<const BlockSlice> ahead =
+      alone ? std::span<const BlockSlice>() : std::span(next_slices);
   for (std::size_t i = 0; i < slices.size(); ++i) {
-    ExpectLeaves(std::span(slices).subspan(i), next_slices);
+    ExpectLeaves(std::span(slices).subspan(i), ahead);
     if (Status status = Hold(slices[i]); !status.ok()) return status.error();
   }
   ExpectLeaves({}, next_slices);

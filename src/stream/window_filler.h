@@ -119,6 +119,7 @@ class WindowFiller {
   std::map<BlockKey, std::unique_ptr<HeldBlock>> held_;                    // By windows.
   std::map<std::uint64_t, std::vector<std::unique_ptr<HeldBlock>>> free_;  // By samples.
   std::uint64_t block_bytes_ = 0;  // Of held and free blocks.
+  bool first_ = true;              // No window was filled yet.
   std::atomic<std::uint64_t> decoded_bytes_ = 0;
 };
 

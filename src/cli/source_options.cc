@@ -126,9 +126,7 @@ void AddImageOptions(CLI::App* command, SourceArguments* arguments) {
       ->add_option("--resize", arguments->resize,
                    "Decode images and resize them to WIDTHxHEIGHT; else they stay as they are")
       ->group(kGroup);
-  command
-      ->add_option("--crop", arguments->crop,
-                   "Decode images and keep the middle WIDTHxHEIGHT, after --resize")
+  command->add_option("--crop", arguments->crop, "Keep the middle WIDTHxHEIGHT, after --resize")
       ->group(kGroup);
   command->add_flag("--grayscale", arguments->grayscale, "One channel instead of three")
       ->group(kGroup);

@@ -5,8 +5,8 @@
 
 #include "array/samples.h"
 #include "divide/split_writer.h"
-#include "divide/wrapped_source.h"
 #include "shard/shard_writer.h"
+#include "source/wrapped_source.h"
 
 namespace dnc::divide {
 namespace {

@@ -8,8 +8,8 @@
 #include "base/assert.h"
 #include "divide/divide.h"
 #include "divide/split_writer.h"
-#include "divide/wrapped_source.h"
 #include "shard/statistics.h"
+#include "source/wrapped_source.h"
 
 namespace dnc::divide {
 namespace {
@@ -28,11 +28,13 @@ Result<std::size_t> FeatureColumn(const source::SampleSource& source, const std:
 }
 
 // Reads from `inner` and replaces the column "x" of each block by what a step makes of it.
-class FeatureSource : public WrappedSource {
+class FeatureSource : public source::WrappedSource {
  public:
   FeatureSource(std::unique_ptr<source::SampleSource> inner, std::size_t column,
                 array::ColumnSpec made)
-      : WrappedSource(std::move(inner)), column_(column), columns_(this->inner()->columns()) {
+      : source::WrappedSource(std::move(inner)),
+        column_(column),
+        columns_(this->inner()->columns()) {
     columns_[column_] = std::move(made);
   }
 

@@ -33,7 +33,6 @@ namespace {
 constexpr char kStateName[] = ".dnc-fetch.json";
 constexpr char kStateTemporaryName[] = ".dnc-fetch.tmp";
 constexpr char kPartName[] = ".dnc-fetch.part";
-constexpr std::string_view kOwnPrefix = ".dnc-fetch.";
 constexpr std::uint64_t kStateBytesMax = 16u << 20;
 constexpr mode_t kFolderModeMeanwhile = 0700;
 
@@ -276,7 +275,7 @@ class FileFetcher {
   }
 
   Status Put(const Row& row) {
-    if (!IsSafeRawPath(row.path) || row.path.starts_with(kOwnPrefix)) {
+    if (!IsSafeRawPath(row.path) || row.path.starts_with(kRawReservedPrefix)) {
       return Broken(row.path, "a path that no tree has");
     }
     if (part_ && (row.kind != RawKind::kFile || row.offset == 0)) {

@@ -6,7 +6,7 @@
 #include "array/samples.h"
 #include "base/human.h"
 #include "divide/split.h"
-#include "divide/wrapped_source.h"
+#include "source/wrapped_source.h"
 
 namespace dnc::divide {
 namespace {
@@ -16,10 +16,10 @@ constexpr std::uint32_t kPartCountMax = 1u << 20;
 // few percent larger than another.
 constexpr std::uint64_t kAlignedWindowsMin = 20;
 
-class PartSource final : public WrappedSource {
+class PartSource final : public source::WrappedSource {
  public:
   PartSource(std::unique_ptr<source::SampleSource> inner, std::uint64_t samples)
-      : WrappedSource(std::move(inner)), samples_(samples) {}
+      : source::WrappedSource(std::move(inner)), samples_(samples) {}
 
   std::optional<std::uint64_t> sample_count() const override { return samples_; }
 

@@ -141,6 +141,13 @@ class RawSource final : public source::SampleSource {
                              " bytes; at most " + std::to_string(kRawPathBytesMax) + " are kept"}));
       return true;
     }
+    if (!single_ && entry.path.starts_with(kRawReservedPrefix)) {
+      DNC_TRY(Bad(full, {ErrorCode::kInvalidArgument,
+                         full + ": a name that `dnc fetch` needs for itself while it fills a "
+                                "folder; finish the fetch, rename or delete it, or leave it out "
+                                "with --skip-bad"}));
+      return true;
+    }
     struct stat info {};
     if (::lstat(full.c_str(), &info) != 0) {
       DNC_TRY(Bad(full, ErrnoError("read", full, errno)));

@@ -24,6 +24,8 @@ namespace dnc::divide {
 inline constexpr char kRawContent[] = "files";
 inline constexpr std::uint32_t kRawPieceBytes = 64u << 10;
 inline constexpr std::size_t kRawPathBytesMax = 4096;
+// Names in the root that belong to fetching a tree, and are in none.
+inline constexpr std::string_view kRawReservedPrefix = ".dnc-fetch.";
 
 enum class RawKind : std::uint8_t { kFile = 0, kFolder = 1, kLink = 2 };
 

@@ -56,6 +56,21 @@ std::vector<std::string> Paths(const std::vector<Row>& rows) {
   return paths;
 }
 
+TEST(RawSourceTest, RefusesNamesThatFetchingNeedsForItself) {
+  const test::TemporaryFolder folder;
+  WriteForTest(folder / ".dnc-fetch.json", "{}");
+  WriteForTest(folder / "file", "content");
+  auto source = OpenRawSource(folder.path(), false);
+  ASSERT_THAT(source, test::Succeeds());
+  EXPECT_THAT(RowsOf(source->get(), 9),
+              test::FailsWith(ErrorCode::kInvalidArgument, ::testing::HasSubstr("dnc fetch")));
+  source = OpenRawSource(folder.path(), true);
+  ASSERT_THAT(source, test::Succeeds());
+  const auto rows = RowsOf(source->get(), 9);
+  ASSERT_THAT(rows, test::Succeeds());
+  EXPECT_THAT(Paths(*rows), ::testing::ElementsAre("file"));
+}
+
 TEST(RawSourceTest, GivesEveryByteOnceWhateverTheStep) {
   const test::TemporaryFolder folder;
   MakeTreeForTest(folder / "tree");

@@ -246,7 +246,8 @@ bool ChunkDecoder::Decode(const ChunkEntry& entry, ByteSpan stored, const ChunkL
   if (stored.size() != entry.stored_bytes || Checksum(stored) != entry.checksum) return false;
   if (entry.codec == Codec::kStored) {
     if (stored.size() != raw.size()) return false;
-    if (!raw.empty() && stored.data() != raw.data()) std::memcpy(raw.data(), stored.data(), raw.size());
+    if (!raw.empty() && stored.data() != raw.data())
+      std::memcpy(raw.data(), stored.data(), raw.size());
     return true;
   }
   if (raw.empty()) return false;  // Nothing is smaller than nothing.

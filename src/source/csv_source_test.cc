@@ -316,7 +316,7 @@ TEST(SampleSourceTest, RefusesOptionsThatTheKindHasNoUseFor) {
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("--labels FILE")));
   EXPECT_THAT(OpenAndRead(InMemory("a\n1\n", "x.csv"), {.labels_path = "y.npy"}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("--label-column")));
-  EXPECT_THAT(OpenAndRead(InMemory(npy, "x.npy"), {.resize = image::ImageSize{8, 8}}),
+  EXPECT_THAT(OpenAndRead(InMemory("a\n1\n", "x.csv"), {.resize = image::ImageSize{8, 8}}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("--resize")));
 }
 

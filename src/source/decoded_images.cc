@@ -9,7 +9,9 @@
 
 #include "base/human.h"
 #include "image/image.h"
+#include "source/array_images.h"
 #include "source/array_input.h"
+#include "source/wrapped_source.h"
 
 namespace dnc::source {
 namespace {
@@ -18,19 +20,15 @@ image::PixelForm FormOf(const SourceOptions& options) {
   return {options.resize, options.crop, options.grayscale};
 }
 
-std::string SizeText(image::ImageSize size) {
-  return std::to_string(size.width) + "x" + std::to_string(size.height);
-}
-
-class DecodedSource final : public SampleSource {
+class DecodedSource final : public WrappedSource {
  public:
   DecodedSource(std::unique_ptr<SampleSource> inner, std::size_t column,
                 const SourceOptions& options)
-      : inner_(std::move(inner)),
+      : WrappedSource(std::move(inner)),
         column_(column),
         form_(FormOf(options)),
         skip_bad_(options.skip_bad),
-        columns_(inner_->columns()) {
+        columns_(this->inner()->columns()) {
     array::ColumnSpec& x = columns_[column_];
     x.kind = array::ColumnKind::kArray;
     x.shape = {form_.size().height, form_.size().width};
@@ -41,18 +39,13 @@ class DecodedSource final : public SampleSource {
   }
 
   const std::vector<array::ColumnSpec>& columns() const override { return columns_; }
-  std::optional<std::uint64_t> sample_count() const override { return inner_->sample_count(); }
-  std::string Describe() const override {
-    std::string text = inner_->Describe();
-    if (form_.resize) text += ", resized to " + SizeText(*form_.resize);
-    if (form_.crop) text += ", cropped to " + SizeText(*form_.crop);
-    if (form_.grayscale) text += ", grayscale";
-    return text;
+  std::string Describe() const override { return inner()->Describe() + DescribePixelForm(form_); }
+  // Whatever is skipped has to be decoded, to know whether it is bad.
+  Result<std::uint64_t> Skip(std::uint64_t sample_count) override {
+    return SampleSource::Skip(sample_count);
   }
-  SourceBytes bytes() const override { return inner_->bytes(); }
-  std::map<std::string, std::string> parameters() const override { return inner_->parameters(); }
   const std::vector<SkippedInput>& skipped() const override {
-    all_skipped_ = inner_->skipped();
+    all_skipped_ = inner()->skipped();
     all_skipped_.insert(all_skipped_.end(), skipped_.begin(), skipped_.end());
     return all_skipped_;
   }
@@ -60,7 +53,7 @@ class DecodedSource final : public SampleSource {
   // A block whose every image is bad is passed over, since no samples mean the end.
   Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) override {
     do {
-      DNC_TRY(inner_->Read(sample_count_max, block));
+      DNC_TRY(inner()->Read(sample_count_max, block));
       if (block->sample_count == 0) return Clear(block);
       DNC_TRY(DecodeBlock(block));
     } while (block->sample_count == 0);
@@ -154,7 +147,6 @@ class DecodedSource final : public SampleSource {
     }
   }
 
-  std::unique_ptr<SampleSource> inner_;
   const std::size_t column_;
   const image::PixelForm form_;
   const bool skip_bad_;
@@ -168,6 +160,18 @@ class DecodedSource final : public SampleSource {
 };
 
 }  // namespace
+
+std::string SizeText(image::ImageSize size) {
+  return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
+
+std::string DescribePixelForm(const image::PixelForm& form) {
+  std::string text;
+  if (form.resize) text += ", resized to " + SizeText(*form.resize);
+  if (form.crop) text += ", cropped to " + SizeText(*form.crop);
+  if (form.grayscale) text += ", grayscale";
+  return text;
+}
 
 Status CheckImageOptions(const std::string& name, const SourceOptions& options) {
   const image::PixelForm form = FormOf(options);
@@ -190,9 +194,15 @@ Status CheckImageOptions(const std::string& name, const SourceOptions& options) 
 Result<std::unique_ptr<SampleSource>> DecodeImages(std::unique_ptr<SampleSource> inner,
                                                    const std::string& name,
                                                    const SourceOptions& options) {
+  const std::vector<array::ColumnSpec>& columns = inner->columns();
+  const auto is_pixels = [](const array::ColumnSpec& column) {
+    return column.name == "x" && column.is_array();
+  };
+  if (std::any_of(columns.begin(), columns.end(), is_pixels)) {
+    return FormArrayImages(std::move(inner), name, options);
+  }
   DNC_TRY(CheckImageOptions(name, options));
   if (!FormOf(options).has_size()) return inner;
-  const std::vector<array::ColumnSpec>& columns = inner->columns();
   for (std::size_t c = 0; c < columns.size(); ++c) {
     if (columns[c].name != "x" || columns[c].kind != array::ColumnKind::kImage) continue;
     return std::unique_ptr<SampleSource>(new DecodedSource(std::move(inner), c, options));

@@ -39,10 +39,6 @@ std::vector<array::ColumnSpec> MakeColumns(const array::ColumnSpec& label,
   return {std::move(x), label};
 }
 
-std::string SizeText(image::ImageSize size) {
-  return std::to_string(size.width) + "x" + std::to_string(size.height);
-}
-
 class ImageFolderSource final : public SampleSource {
  public:
   ImageFolderSource(ImageListing listing, const image::PixelForm& form,
@@ -68,12 +64,8 @@ class ImageFolderSource final : public SampleSource {
   std::optional<std::uint64_t> sample_count() const override { return listing_.size(); }
   const std::vector<SkippedInput>& skipped() const override { return skipped_; }
   std::string Describe() const override {
-    std::string text =
-        "folder of " + FormatCount(listing_.size()) + " images " + listing_.description;
-    if (form_.resize) text += ", resized to " + SizeText(*form_.resize);
-    if (form_.crop) text += ", cropped to " + SizeText(*form_.crop);
-    if (form_.grayscale) text += ", grayscale";
-    return text;
+    return "folder of " + FormatCount(listing_.size()) + " images " + listing_.description +
+           DescribePixelForm(form_);
   }
 
   Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) override {

@@ -29,11 +29,11 @@ bool IsFolder(const std::string& path) {
 
 // tar before csv, which is last: almost any text could be one.
 constexpr FileKind kFileKinds[] = {
-    {"npy", kLabelsFile | kArray | kVariable, false, IsNpy, OpenArrays},
-    {"idx", kLabelsFile | kArray | kVariable, false, IsIdx, OpenArrays},
-    {"npz", kLabelsFile | kArray | kVariable, true, IsZip, OpenNpz},
-    {"hdf5", kLabelsFile | kArray | kVariable, true, IsHdf5, OpenHdf5},
-    {"mat", kLabelsFile | kArray | kVariable, true, IsMat5, OpenMat5},
+    {"npy", kLabelsFile | kArray | kVariable | kImages, false, IsNpy, OpenArrays},
+    {"idx", kLabelsFile | kArray | kVariable | kImages, false, IsIdx, OpenArrays},
+    {"npz", kLabelsFile | kArray | kVariable | kImages, true, IsZip, OpenNpz},
+    {"hdf5", kLabelsFile | kArray | kVariable | kImages, true, IsHdf5, OpenHdf5},
+    {"mat", kLabelsFile | kArray | kVariable | kImages, true, IsMat5, OpenMat5},
     {"sqlite", kLabelColumn | kTable | kQuery | kTableName, true, IsSqlite, OpenSqliteFile},
     {"tar", kLabelColumn | kImages | kSkipBad, false, IsTar, OpenTar},
     {"csv", kLabelColumn | kTable | kCsvFormat, false, LooksLikeCsv, OpenCsv},

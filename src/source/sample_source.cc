@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "source/array_container.h"
+#include "source/array_images.h"
 #include "source/array_source.h"
 #include "source/input.h"
 #include "source/kinds.h"
@@ -20,7 +21,9 @@ Result<std::unique_ptr<SampleSource>> OpenRecognised(const Input& input,
                                                      const SourceOptions& options) {
   DNC_ASSIGN(const FileKind* kind, RecogniseInput(input));
   DNC_TRY(CheckOptions(input.name, kind->name, kind->options, options));
-  return kind->open(input, options);
+  if ((kind->options & kArray) == 0) return kind->open(input, options);
+  DNC_ASSIGN(auto source, kind->open(input, options));
+  return FormArrayImages(std::move(source), input.name, options);
 }
 
 // Where the password of a URL lies: between the ":" and the last "@" of its authority.

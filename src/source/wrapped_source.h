@@ -1,5 +1,4 @@
-// A source around another, for decorators to change what they need. Private to this
-// room.
+// A source around another, for decorators to change what they need.
 
 #pragma once
 
@@ -13,11 +12,11 @@
 
 #include "source/sample_source.h"
 
-namespace dnc::divide {
+namespace dnc::source {
 
-class WrappedSource : public source::SampleSource {
+class WrappedSource : public SampleSource {
  public:
-  explicit WrappedSource(std::unique_ptr<source::SampleSource> inner) : inner_(std::move(inner)) {}
+  explicit WrappedSource(std::unique_ptr<SampleSource> inner) : inner_(std::move(inner)) {}
 
   const std::vector<array::ColumnSpec>& columns() const override { return inner_->columns(); }
   std::optional<std::uint64_t> sample_count() const override { return inner_->sample_count(); }
@@ -25,18 +24,18 @@ class WrappedSource : public source::SampleSource {
   Status Read(std::uint64_t sample_count_max, array::SampleBlock* block) override {
     return inner_->Read(sample_count_max, block);
   }
-  source::SourceBytes bytes() const override { return inner_->bytes(); }
+  SourceBytes bytes() const override { return inner_->bytes(); }
   Result<std::uint64_t> Skip(std::uint64_t sample_count) override {
     return inner_->Skip(sample_count);
   }
   std::map<std::string, std::string> parameters() const override { return inner_->parameters(); }
-  const std::vector<source::SkippedInput>& skipped() const override { return inner_->skipped(); }
+  const std::vector<SkippedInput>& skipped() const override { return inner_->skipped(); }
 
  protected:
-  source::SampleSource* inner() const { return inner_.get(); }
+  SampleSource* inner() const { return inner_.get(); }
 
  private:
-  std::unique_ptr<source::SampleSource> inner_;
+  std::unique_ptr<SampleSource> inner_;
 };
 
-}  // namespace dnc::divide
+}  // namespace dnc::source

@@ -14,6 +14,8 @@
 namespace dnc::divide {
 namespace {
 
+using source::WrappedSource;
+
 constexpr char kFeatures[] = "x";
 // Of one reading while statistics are computed.
 constexpr std::uint64_t kLearnSamplesMax = 4096;
@@ -28,13 +30,11 @@ Result<std::size_t> FeatureColumn(const source::SampleSource& source, const std:
 }
 
 // Reads from `inner` and replaces the column "x" of each block by what a step makes of it.
-class FeatureSource : public source::WrappedSource {
+class FeatureSource : public WrappedSource {
  public:
   FeatureSource(std::unique_ptr<source::SampleSource> inner, std::size_t column,
                 array::ColumnSpec made)
-      : source::WrappedSource(std::move(inner)),
-        column_(column),
-        columns_(this->inner()->columns()) {
+      : WrappedSource(std::move(inner)), column_(column), columns_(this->inner()->columns()) {
     columns_[column_] = std::move(made);
   }
 

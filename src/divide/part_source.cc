@@ -11,15 +11,17 @@
 namespace dnc::divide {
 namespace {
 
+using source::WrappedSource;
+
 constexpr std::uint32_t kPartCountMax = 1u << 20;
 // Parts of at least so many windows of splits begin at one: no part is then more than a
 // few percent larger than another.
 constexpr std::uint64_t kAlignedWindowsMin = 20;
 
-class PartSource final : public source::WrappedSource {
+class PartSource final : public WrappedSource {
  public:
   PartSource(std::unique_ptr<source::SampleSource> inner, std::uint64_t samples)
-      : source::WrappedSource(std::move(inner)), samples_(samples) {}
+      : WrappedSource(std::move(inner)), samples_(samples) {}
 
   std::optional<std::uint64_t> sample_count() const override { return samples_; }
 

@@ -14,7 +14,7 @@ std::uint64_t Elements(const array::Shape& shape) {
 std::uint64_t ForwardFlops(const Model& model) {
   std::uint64_t multiply_adds = 0;
   for (const Layer& layer : model.layers) {
-    if (layer.kind != LayerKind::kDense && layer.kind != LayerKind::kConv2D) continue;
+    if (layer.kind != LayerKind::kDense && layer.kind != LayerKind::kConv) continue;
     // Every element of the output is a sum over one column of the kernel.
     const array::Shape& kernel = model.weights[layer.first_weight].shape;
     const std::uint64_t terms = Elements(kernel) / static_cast<std::uint64_t>(kernel.back());

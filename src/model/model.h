@@ -27,15 +27,37 @@ namespace dnc::model {
 enum class LayerKind : std::uint8_t {
   kInput,
   kDense,
-  kConv2D,
-  kMaxPooling2D,
-  kAveragePooling2D,
-  kGlobalAveragePooling2D,
+  // Of one, two or three spatial axes (Layer::rank):
+  kConv,
+  kConvTranspose,
+  kDepthwiseConv,
+  kSeparableConv,
+  kLocallyConnected,
+  kMaxPooling,
+  kAveragePooling,
+  kGlobalMaxPooling,
+  kGlobalAveragePooling,
+  kZeroPadding,
+  kCropping,
+  kUpSampling,
+  kResizing,
+  kSpatialDropout,
+  // Of any shape:
   kFlatten,
   kReshape,
+  kPermute,
   kDropout,
+  kGaussianNoise,
+  kGaussianDropout,
+  kAlphaDropout,
   kBatchNormalization,
-  kActivation,  // Also ReLU and Softmax layers.
+  kLayerNormalization,
+  kGroupNormalization,
+  kUnitNormalization,
+  kNormalization,
+  kActivation,  // Also ReLU, LeakyReLU, ELU, ThresholdedReLU and Softmax layers.
+  kPRelu,
+  kActivityRegularization,
   kRescaling,
 };
 
@@ -55,7 +77,16 @@ enum class Activation : std::uint8_t {
   kGelu,
 };
 
-enum class Padding : std::uint8_t { kValid, kSame };
+enum class Padding : std::uint8_t { kValid, kSame, kCausal };
+
+enum class Interpolation : std::uint8_t { kNearest, kBilinear };
+
+// Adds l1 * sum |v| + l2 * sum v^2 to the loss, of a weight or an output.
+struct Regularizer {
+  double l1 = 0;
+  double l2 = 0;
+  friend bool operator==(const Regularizer&, const Regularizer&) = default;
+};
 
 struct Layer {
   LayerKind kind = LayerKind::kInput;
@@ -68,26 +99,38 @@ struct Layer {
 
   // What each kind reads, as Keras names it; the rest keeps its default.
   Activation activation = Activation::kLinear;
-  double relu_max_value = 0;  // ReLU layer: 0 means none.
+  double relu_max_value = 0;  // ReLU and its variants: 0 means none.
   double relu_negative_slope = 0;
   double relu_threshold = 0;
+  bool relu_strict = false;  // At the threshold it gives 0, as ThresholdedReLU does.
+  double alpha = 1;          // ELU.
   int softmax_axis = -1;
   bool use_bias = true;
   bool channels_last = true;
   std::int64_t units = 0;
   std::int64_t filters = 0;
   std::int64_t groups = 1;
-  std::array<std::int64_t, 2> kernel_size{1, 1};  // Also pool_size.
-  std::array<std::int64_t, 2> strides{1, 1};
-  std::array<std::int64_t, 2> dilation_rate{1, 1};
+  int rank = 0;              // Spatial axes; the lists below have an element for each.
+  array::Shape kernel_size;  // Also pool_size, UpSampling's size and Resizing's.
+  array::Shape strides;
+  array::Shape dilation_rate;
+  array::Shape output_padding;  // ConvTranspose; empty for none.
+  // ZeroPadding and Cropping: before and after.
+  std::vector<std::array<std::int64_t, 2>> margins;
+  std::int64_t depth_multiplier = 1;
+  Interpolation interpolation = Interpolation::kNearest;
   Padding padding = Padding::kValid;
-  double rate = 0;         // Dropout.
+  // Permute: 1 is the first axis behind the batch. Normalisations: the axes that have
+  // weights of their own (LayerNormalization: that are normalised over), from 1, ascending.
+  std::vector<int> axes;
+  double rate = 0;         // Dropout; GaussianNoise: the standard deviation.
   double momentum = 0.99;  // BatchNormalization.
   double epsilon = 1e-3;
   bool center = true;
   bool scale = true;
   double rescale = 1;  // Rescaling: x * rescale + offset.
   double offset = 0;
+  Regularizer activity;  // Of the output, a sample.
 };
 
 enum class InitializerKind : std::uint8_t {
@@ -113,11 +156,31 @@ struct Initializer {
   char distribution = 't';
 };
 
+enum class ConstraintKind : std::uint8_t {
+  kNone,
+  kNonNegative,
+  kUnitNorm,
+  kMaxNorm,
+  kMinMaxNorm,
+};
+
+// What a weight is brought to after each step; norms are those along `axes`.
+struct Constraint {
+  ConstraintKind kind = ConstraintKind::kNone;
+  double min = 0;
+  double max = 0;
+  double rate = 1;  // How far it is brought, MinMaxNorm.
+  std::vector<std::int64_t> axes{0};
+  friend bool operator==(const Constraint&, const Constraint&) = default;
+};
+
 struct WeightSpec {
   std::string name;  // As Keras writes it: "conv2d/kernel:0".
   array::Shape shape;
   bool trainable = true;  // false: BatchNormalization's moving statistics.
   Initializer initializer;
+  Regularizer regularizer;
+  Constraint constraint;
   std::uint64_t offset = 0;  // Of its first element in the flat vector.
   std::uint64_t count = 0;
 };

@@ -227,31 +227,33 @@ std::string OptionReader::Choice(const char* key, const char* fallback,
   return result;
 }
 
-std::optional<std::array<std::int64_t, 2>> OptionReader::OptionalPair(const char* key) {
+std::optional<array::Shape> OptionReader::OptionalAxes(const char* key, int rank) {
   const json* value = Find(key);
   if (value == nullptr || value->is_null()) return std::nullopt;
-  std::array<std::optional<std::int64_t>, 2> numbers;
-  if (value->is_array() && value->size() == 2) {
-    numbers = {WholeNumber((*value)[0]), WholeNumber((*value)[1])};
-  } else if (!value->is_array()) {
-    numbers = {WholeNumber(*value), WholeNumber(*value)};
+  const auto count = static_cast<std::size_t>(rank);
+  array::Shape axes;
+  if (!value->is_array()) {
+    axes.assign(count, WholeNumber(*value).value_or(0));
+  } else if (value->size() == count) {
+    for (const json& element : *value) axes.push_back(WholeNumber(element).value_or(0));
   }
-  for (const std::optional<std::int64_t>& number : numbers) {
-    if (!number || *number < 1) {
-      WrongValue(key, *value, "a whole number of at least 1, or a list of two");
-      return std::array<std::int64_t, 2>{1, 1};
-    }
-  }
-  return std::array<std::int64_t, 2>{*numbers[0], *numbers[1]};
+  const bool right = axes.size() == count &&
+                     std::all_of(axes.begin(), axes.end(), [](auto axis) { return axis >= 1; });
+  if (right) return axes;
+  WrongValue(key, *value,
+             std::string("a whole number of at least 1") +
+                 (rank == 1 ? "" : ", or a list of " + std::to_string(rank)));
+  return array::Shape(count, 1);
 }
 
-std::array<std::int64_t, 2> OptionReader::Pair(const char* key, std::int64_t fallback) {
+array::Shape OptionReader::Axes(const char* key, int rank, std::int64_t fallback) {
   if (fallback == 0 && Find(key) == nullptr) {
     Fail(ErrorCode::kInvalidArgument, "option \"" + std::string(key) + "\" is missing");
   }
-  const auto pair = OptionalPair(key).value_or(std::array{fallback, fallback});
-  Record(key, {pair[0], pair[1]});
-  return pair;
+  array::Shape axes =
+      OptionalAxes(key, rank).value_or(array::Shape(static_cast<std::size_t>(rank), fallback));
+  Record(key, axes);
+  return axes;
 }
 
 Activation OptionReader::ActivationName(const char* key) {

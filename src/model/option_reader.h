@@ -8,7 +8,6 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -42,9 +41,10 @@ class OptionReader {
   // One of `known`, compared without case; the known spelling is recorded.
   std::string Choice(const char* key, const char* fallback,
                      std::initializer_list<const char*> known);
-  // A whole number or a list of two; nullopt for null or absent.
-  std::optional<std::array<std::int64_t, 2>> OptionalPair(const char* key);
-  std::array<std::int64_t, 2> Pair(const char* key, std::int64_t fallback);
+  // A whole number of at least 1, or a list of `rank` of them, as such a list; nullopt
+  // for null or absent. A fallback of 0 means that the option is required.
+  std::optional<array::Shape> OptionalAxes(const char* key, int rank);
+  array::Shape Axes(const char* key, int rank, std::int64_t fallback);
   Activation ActivationName(const char* key);
 
   // Options that only have one value here: anything else is kUnsupported.

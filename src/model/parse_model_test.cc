@@ -207,9 +207,9 @@ TEST(ParseModelTest, NamesTheLayerAndBothShapesWhenAKernelDoesNotFit) {
 }
 
 TEST(ParseModelTest, RefusesUnknownLayersByNameWithTheNearestAndTheKnown) {
-  EXPECT_THAT(Parse(OneLayerJson("[null, 9, 2]", "Conv1D", "")),
+  EXPECT_THAT(Parse(OneLayerJson("[null, 9, 2]", "Conv4D", "")),
               FailsWith(ErrorCode::kUnsupported,
-                        AllOf(HasSubstr("unknown layer \"Conv1D\""), HasSubstr("mean \"Conv2D\""),
+                        AllOf(HasSubstr("unknown layer \"Conv4D\""), HasSubstr("mean \"Conv1D\""),
                               HasSubstr("GlobalAveragePooling2D"))));
   EXPECT_THAT(Parse(OneLayerJson("[null, 4]", "Lambda", "")),
               FailsWith(ErrorCode::kUnsupported, HasSubstr("\"Lambda\" holds code")));
@@ -223,15 +223,41 @@ TEST(ParseModelTest, RefusesUnknownLayersByNameWithTheNearestAndTheKnown) {
               FailsWith(ErrorCode::kUnsupported, HasSubstr("model within the model")));
 }
 
+TEST(ParseModelTest, ReadsRegularizersAndConstraints) {
+  const auto kernel = [](const std::string& option) {
+    auto model = Parse(OneLayerJson("[null, 4]", "Dense", R"("units": 2, )" + option));
+    EXPECT_THAT(model, Succeeds());
+    return model->weights[0];
+  };
+  EXPECT_EQ(kernel(R"("kernel_regularizer": "l2")").regularizer, (Regularizer{0, 0.01}));
+  EXPECT_EQ(kernel(R"("kernel_regularizer": {"class_name": "L1L2",
+                                             "config": {"l1": 0.5, "l2": 0.25}})")
+                .regularizer,
+            (Regularizer{0.5, 0.25}));
+  EXPECT_EQ(kernel(R"("kernel_constraint": {"class_name": "MaxNorm",
+                                            "config": {"max_value": 3, "axis": [0]}})")
+                .constraint,
+            (Constraint{.kind = ConstraintKind::kMaxNorm, .max = 3}));
+  EXPECT_EQ(kernel(R"("kernel_constraint": {"name": "NonNeg"})").constraint,
+            (Constraint{.kind = ConstraintKind::kNonNegative}));
+  const auto model = Parse(OneLayerJson("[null, 4]", "Dense",
+                                        R"("units": 2, "activity_regularizer": {"class_name": "L1",
+                                           "config": {"l1": 0.125}})"));
+  ASSERT_THAT(model, Succeeds());
+  EXPECT_EQ(model->layers[1].activity, (Regularizer{0.125, 0}));
+}
+
 TEST(ParseModelTest, RefusesUnsupportedOptionsByName) {
   struct Case {
     const char* options;
     const char* named;
   };
   for (const Case& wrong : {
-           Case{R"("units": 2, "kernel_regularizer": {"class_name": "L2", "config": {}})",
-                "kernel_regularizer"},
-           Case{R"("units": 2, "bias_constraint": {"class_name": "NonNeg"})", "bias_constraint"},
+           Case{R"("units": 2, "kernel_regularizer": {"class_name": "L3", "config": {}})",
+                "unknown regularizer"},
+           Case{R"("units": 2, "kernel_regularizer": {"class_name": "L2", "config": {"l3": 1}})",
+                "l3"},
+           Case{R"("units": 2, "bias_constraint": {"class_name": "NonPos"})", "constraint"},
            Case{R"("units": 2, "dtype": "float16")", "float16"},
            Case{R"("units": 2, "dtype": {"class_name": "Policy", "config": {"name": "mixed"}})",
                 "mixed"},

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
+#include "trainer_torch/convolution.h"
 #include "trainer_torch/pooling.h"
 
 namespace dnc::trainer_torch {
@@ -33,24 +34,26 @@ at::Tensor Dense(const LayerCall& call, const at::Tensor& input) {
   return call.skip_activation ? out : Activate(layer.activation, out, -1, true);
 }
 
-at::Tensor Conv2D(const LayerCall& call, const at::Tensor& input) {
+// A convolution of any kind, with its activation. Elementwise ones come before the view
+// goes back, so that they can work in place.
+at::Tensor Convolution(const LayerCall& call, const at::Tensor& input) {
   const Layer& layer = *call.layer;
-  at::Tensor image = ToNchw(input, layer.channels_last);
-  const std::array<PadPair, 2> pads = PadsOf(layer, image.size(2), image.size(3));
-  std::array<std::int64_t, 2> symmetric{pads[0].before, pads[1].before};
-  if (!pads[0].symmetric() || !pads[1].symmetric()) {
-    image = Pad(image, pads, 0);
-    symmetric = {0, 0};
-  }
-  // Kernels are (height, width, in, out) in Keras, (out, in, height, width) here.
-  const at::Tensor kernel = call.weights[0].permute({3, 2, 0, 1});
-  const at::Tensor bias = layer.use_bias ? call.weights[1] : at::Tensor();
-  at::Tensor out =
-      at::conv2d(image, kernel, bias, layer.strides, symmetric, layer.dilation_rate, layer.groups);
+  const auto sums = [&] {
+    switch (layer.kind) {
+      case LayerKind::kConvTranspose:
+        return ConvTranspose(layer, call.weights, input);
+      case LayerKind::kDepthwiseConv:
+        return DepthwiseConv(layer, call.weights, input);
+      case LayerKind::kSeparableConv:
+        return SeparableConv(layer, call.weights, input);
+      default:
+        return Conv(layer, call.weights, input);
+    }
+  };
+  at::Tensor out = sums();
   const bool softmax = layer.activation == Activation::kSoftmax;
-  // Elementwise activations come before the view, so that they can work in place.
   if (!call.skip_activation && !softmax) out = Activate(layer.activation, out, 1, true);
-  out = FromNchw(out, layer.channels_last);
+  out = FromView(layer, out);
   if (!call.skip_activation && softmax) out = at::softmax(out, -1);
   return out;
 }
@@ -69,24 +72,70 @@ at::Tensor Reshape(const Layer& layer, const at::Tensor& input) {
   return input.reshape(sizes);
 }
 
-// Our own generator, whose numbers are the same with every libtorch and any number
-// of threads, and which is faster than libtorch's for this.
-at::Tensor Dropout(const LayerCall& call, const at::Tensor& input) {
-  const double rate = call.layer->rate;
-  if (!call.training || rate <= 0) return input;
-  if (rate >= 1) return at::zeros_like(input);
+// Our own generators, whose numbers are the same with every libtorch and any number of
+// threads, and which are faster than libtorch's for this.
+
+// `kept` or 0, with the probability `rate`.
+at::Tensor DropMask(const std::vector<std::int64_t>& sizes, double rate, float kept,
+                    std::uint64_t seed) {
   const auto threshold = static_cast<std::uint64_t>(rate * 0x1p32);
-  const auto kept = static_cast<float>(1 / (1 - rate));
-  at::Tensor mask = at::empty(input.sizes(), at::kFloat);
+  at::Tensor mask = at::empty(sizes, at::kFloat);
   float* const values = mask.data_ptr<float>();
   const std::int64_t count = mask.numel();
-  Prng prng(call.seed);
+  Prng prng(seed);
   for (std::int64_t i = 0; i < count; i += 2) {
     const std::uint64_t bits = prng.Next();
     values[i] = (bits >> 32) < threshold ? 0.0f : kept;
     if (i + 1 < count) values[i + 1] = (bits & 0xffffffffu) < threshold ? 0.0f : kept;
   }
-  return input * mask;
+  return mask;
+}
+
+// Normal numbers of mean 0 and deviation 1, by Box and Muller's method.
+at::Tensor NormalNoise(const std::vector<std::int64_t>& sizes, std::uint64_t seed) {
+  at::Tensor noise = at::empty(sizes, at::kFloat);
+  float* const values = noise.data_ptr<float>();
+  const std::int64_t count = noise.numel();
+  Prng prng(seed);
+  for (std::int64_t i = 0; i < count; i += 2) {
+    const std::uint64_t bits = prng.Next();
+    const float radius = std::sqrt(-2 * std::log((static_cast<float>(bits >> 40) + 1) * 0x1p-24f));
+    const float angle = static_cast<float>(bits & 0xffffffu) * (0x1p-24f * 6.28318531f);
+    values[i] = radius * std::cos(angle);
+    if (i + 1 < count) values[i + 1] = radius * std::sin(angle);
+  }
+  return noise;
+}
+
+// Of all elements, or with a SpatialDropout of whole channels.
+at::Tensor Dropout(const LayerCall& call, const at::Tensor& input) {
+  const Layer& layer = *call.layer;
+  if (!call.training || layer.rate <= 0) return input;
+  std::vector<std::int64_t> sizes = input.sizes().vec();
+  if (layer.kind == LayerKind::kSpatialDropout) {
+    const std::int64_t first = layer.channels_last ? 1 : 2;
+    for (int i = 0; i < layer.rank; ++i) sizes[static_cast<std::size_t>(first + i)] = 1;
+  }
+  return input * DropMask(sizes, layer.rate, static_cast<float>(1 / (1 - layer.rate)), call.seed);
+}
+
+at::Tensor Noise(const LayerCall& call, const at::Tensor& input) {
+  const Layer& layer = *call.layer;
+  if (!call.training || layer.rate <= 0) return input;
+  const std::vector<std::int64_t> sizes = input.sizes().vec();
+  if (layer.kind == LayerKind::kGaussianNoise) {
+    return input + NormalNoise(sizes, call.seed) * layer.rate;
+  }
+  if (layer.kind == LayerKind::kGaussianDropout) {
+    const double deviation = std::sqrt(layer.rate / (1 - layer.rate));
+    return input * (NormalNoise(sizes, call.seed) * deviation + 1);
+  }
+  // AlphaDropout keeps mean and variance of what a SELU gives (Klambauer et al. 2017).
+  constexpr double kSaturation = -1.6732632423543772 * 1.0507009873554805;
+  const at::Tensor kept = DropMask(sizes, layer.rate, 1, call.seed);
+  const double a = 1 / std::sqrt((1 - layer.rate) * (1 + layer.rate * kSaturation * kSaturation));
+  const double b = -a * kSaturation * layer.rate;
+  return (input * kept + (1 - kept) * kSaturation) * a + b;
 }
 
 // Normalizes over axis 1 of (N, C) or (N, C, ...). Keras's moving variance takes
@@ -125,6 +174,53 @@ at::Tensor BatchNormalization(const LayerCall& call, const at::Tensor& input) {
   return NormalizeAxis1(call, input.movedim(-1, 1)).movedim(1, -1);
 }
 
+// A weight of some axes, to be spread over an input.
+at::Tensor Spread(const at::Tensor& weight, const Layer& layer, std::int64_t dimensions) {
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(dimensions), 1);
+  for (std::size_t i = 0; i < layer.axes.size(); ++i) {
+    sizes[static_cast<std::size_t>(layer.axes[i])] = weight.size(static_cast<std::int64_t>(i));
+  }
+  return weight.reshape(sizes);
+}
+
+at::Tensor ScaledAndCentred(const LayerCall& call, at::Tensor normalized) {
+  const Layer& layer = *call.layer;
+  std::size_t next = 0;
+  if (layer.scale) normalized = normalized * Spread(call.weights[next++], layer, normalized.dim());
+  if (layer.center) normalized = normalized + Spread(call.weights[next], layer, normalized.dim());
+  return normalized;
+}
+
+at::Tensor LayerNormalization(const LayerCall& call, const at::Tensor& input) {
+  const std::vector<std::int64_t> axes(call.layer->axes.begin(), call.layer->axes.end());
+  const auto [variance, mean] = at::var_mean(input, axes, /*unbiased=*/false, /*keepdim=*/true);
+  return ScaledAndCentred(call, (input - mean) * at::rsqrt(variance + call.layer->epsilon));
+}
+
+at::Tensor GroupNormalization(const LayerCall& call, const at::Tensor& input) {
+  const Layer& layer = *call.layer;
+  const std::int64_t axis = layer.axes[0];
+  // (N, groups, all else), for the statistics.
+  const at::Tensor first = input.movedim(axis, 1);
+  const at::Tensor groups = first.reshape({input.size(0), layer.groups, -1});
+  const auto [variance, mean] =
+      at::var_mean(groups, at::IntArrayRef({2}), /*unbiased=*/false, /*keepdim=*/true);
+  const at::Tensor normalized = (groups - mean) * at::rsqrt(variance + layer.epsilon);
+  return ScaledAndCentred(call, normalized.reshape(first.sizes()).movedim(1, axis));
+}
+
+at::Tensor UnitNormalization(const Layer& layer, const at::Tensor& input) {
+  const std::vector<std::int64_t> axes(layer.axes.begin(), layer.axes.end());
+  return input * at::rsqrt(at::clamp_min(at::sum(input * input, axes, true), 1e-12));
+}
+
+// By the mean and variance that adapt() found.
+at::Tensor Normalization(const LayerCall& call, const at::Tensor& input) {
+  const at::Tensor deviation = at::clamp_min(at::sqrt(call.weights[1]), 1e-7);
+  return (input - Spread(call.weights[0], *call.layer, input.dim())) /
+         Spread(deviation, *call.layer, input.dim());
+}
+
 at::Tensor ReluLayer(const Layer& layer, const at::Tensor& input) {
   const double threshold = layer.relu_threshold;
   const double slope = layer.relu_negative_slope;
@@ -132,9 +228,24 @@ at::Tensor ReluLayer(const Layer& layer, const at::Tensor& input) {
   if (threshold == 0) {
     out = slope == 0 ? at::relu(input) : at::leaky_relu(input, slope);
   } else {
-    out = at::where(input >= threshold, input, slope * (input - threshold));
+    const at::Tensor above = layer.relu_strict ? input > threshold : input >= threshold;
+    out = at::where(above, input, slope == 0 ? at::zeros_like(input) : slope * (input - threshold));
   }
   return layer.relu_max_value > 0 ? at::clamp_max(out, layer.relu_max_value) : out;
+}
+
+at::Tensor ActivationLayer(const LayerCall& call, const at::Tensor& input) {
+  const Layer& layer = *call.layer;
+  if (call.skip_activation) return input;
+  if (layer.activation == Activation::kRelu) return ReluLayer(layer, input);
+  if (layer.activation == Activation::kElu) return at::elu(input, layer.alpha);
+  return Activate(layer.activation, input, layer.softmax_axis, false);
+}
+
+at::Tensor Permute(const Layer& layer, const at::Tensor& input) {
+  std::vector<std::int64_t> axes{0};
+  axes.insert(axes.end(), layer.axes.begin(), layer.axes.end());
+  return input.permute(axes);
 }
 
 }  // namespace
@@ -176,33 +287,60 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input) {
   const Layer& layer = *call.layer;
   switch (layer.kind) {
     case LayerKind::kInput:
+    case LayerKind::kActivityRegularization:
       return input;
     case LayerKind::kDense:
       return Dense(call, input);
-    case LayerKind::kConv2D:
-      return Conv2D(call, input);
-    case LayerKind::kMaxPooling2D:
-      return MaxPool(layer, input);
-    case LayerKind::kAveragePooling2D:
-      return AveragePool(layer, input);
-    case LayerKind::kGlobalAveragePooling2D: {
-      const std::array<std::int64_t, 2> axes = {layer.channels_last ? 1 : 2,
-                                                layer.channels_last ? 2 : 3};
-      const bool keep_axes = layer.output_shape.size() == 3;
-      return at::mean(input, axes, keep_axes);
+    case LayerKind::kConv:
+    case LayerKind::kConvTranspose:
+    case LayerKind::kDepthwiseConv:
+    case LayerKind::kSeparableConv:
+      return Convolution(call, input);
+    case LayerKind::kLocallyConnected: {
+      const at::Tensor out = LocallyConnected(layer, call.weights, input);
+      return call.skip_activation ? out : Activate(layer.activation, out, -1, false);
     }
+    case LayerKind::kMaxPooling:
+      return MaxPool(layer, input);
+    case LayerKind::kAveragePooling:
+      return AveragePool(layer, input);
+    case LayerKind::kGlobalMaxPooling:
+    case LayerKind::kGlobalAveragePooling:
+      return GlobalPool(layer, input);
+    case LayerKind::kZeroPadding:
+      return ZeroPad(layer, input);
+    case LayerKind::kCropping:
+      return Crop(layer, input);
+    case LayerKind::kUpSampling:
+    case LayerKind::kResizing:
+      return UpSample(layer, input);
     case LayerKind::kFlatten:
       return Flatten(layer, input);
     case LayerKind::kReshape:
       return Reshape(layer, input);
+    case LayerKind::kPermute:
+      return Permute(layer, input);
     case LayerKind::kDropout:
+    case LayerKind::kSpatialDropout:
       return Dropout(call, input);
+    case LayerKind::kGaussianNoise:
+    case LayerKind::kGaussianDropout:
+    case LayerKind::kAlphaDropout:
+      return Noise(call, input);
     case LayerKind::kBatchNormalization:
       return BatchNormalization(call, input);
+    case LayerKind::kLayerNormalization:
+      return LayerNormalization(call, input);
+    case LayerKind::kGroupNormalization:
+      return GroupNormalization(call, input);
+    case LayerKind::kUnitNormalization:
+      return UnitNormalization(layer, input);
+    case LayerKind::kNormalization:
+      return Normalization(call, input);
     case LayerKind::kActivation:
-      if (call.skip_activation) return input;
-      if (layer.activation == Activation::kRelu) return ReluLayer(layer, input);
-      return Activate(layer.activation, input, layer.softmax_axis, false);
+      return ActivationLayer(call, input);
+    case LayerKind::kPRelu:
+      return at::relu(input) - call.weights[0] * at::relu(-input);
     case LayerKind::kRescaling:
       return input * layer.rescale + layer.offset;
   }

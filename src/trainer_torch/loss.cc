@@ -25,7 +25,7 @@ bool IsCategorical(LossKind kind) {
 bool EndsInMatchingActivation(const model::Model& model, LossKind kind) {
   const model::Layer& last = model.layers[static_cast<std::size_t>(model.output_layer)];
   const bool has_activation = last.kind == model::LayerKind::kDense ||
-                              last.kind == model::LayerKind::kConv2D ||
+                              last.kind == model::LayerKind::kConv ||
                               last.kind == model::LayerKind::kActivation;
   if (!has_activation) return false;
   if (kind == LossKind::kBinaryCrossentropy) return last.activation == Activation::kSigmoid;

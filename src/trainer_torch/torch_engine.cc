@@ -17,6 +17,7 @@
 #include "trainer_torch/loss.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/optimizer.h"
+#include "trainer_torch/regularization.h"
 
 namespace dnc::trainer_torch {
 
@@ -69,6 +70,8 @@ class TorchEngine final : public trainer::Engine {
   Result<BatchResult> Train(const Batch& batch);
   Result<BatchResult> Evaluate(const Batch& batch);
   Status Predict(const Batch& batch, std::vector<float>* outputs);
+  // What regularizers add, as Keras does in training and in evaluation.
+  at::Tensor WithPenalties(at::Tensor loss) const;
   void Step();
 
   model::Model model_;
@@ -83,6 +86,7 @@ class TorchEngine final : public trainer::Engine {
   // Convolutions whose relu is done after the maximum pooling that alone reads them:
   // the same numbers and gradients, over a quarter of the memory.
   std::vector<bool> relu_waits_;
+  std::vector<at::Tensor> penalties_;  // Of outputs, in the last ForwardAll().
   at::Tensor input_buffer_;
 };
 
@@ -125,9 +129,9 @@ void TorchEngine::PlanForward() {
   }
   for (std::size_t i = 0; i < count; ++i) {
     const model::Layer& layer = model_.layers[i];
-    relu_waits_[i] = layer.kind == model::LayerKind::kConv2D && readers[i] == 1 &&
+    relu_waits_[i] = layer.kind == model::LayerKind::kConv && readers[i] == 1 &&
                      last_use_[i] < count && layer.activation == model::Activation::kRelu &&
-                     model_.layers[last_use_[i]].kind == model::LayerKind::kMaxPooling2D;
+                     model_.layers[last_use_[i]].kind == model::LayerKind::kMaxPooling;
   }
 }
 
@@ -187,6 +191,7 @@ at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
                                    bool skip_last_activation) {
   std::vector<at::Tensor> outputs(model_.layers.size());
   outputs[0] = input;
+  penalties_.clear();
   for (std::size_t i = 1; i < model_.layers.size(); ++i) {
     if (!needed_[i]) continue;
     const model::Layer& layer = model_.layers[i];
@@ -204,6 +209,11 @@ at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
     if (relu_waits_[source]) {
       outputs[i] = Activate(model::Activation::kRelu, outputs[i], -1, /*in_place=*/false);
     }
+    if (layer.activity != model::Regularizer{}) {
+      // Of a sample, as Keras counts it.
+      penalties_.push_back(Penalty(layer.activity, outputs[i]) /
+                           static_cast<double>(batch.samples));
+    }
     if (last_use_[source] == i) outputs[source] = at::Tensor();
   }
   return outputs[static_cast<std::size_t>(model_.output_layer)];
@@ -219,7 +229,18 @@ void TorchEngine::Step() {
     optimizer_->Update(weights_[i].data_ptr<float>(), gradient.data_ptr<float>(), spec.offset,
                        spec.count);
     weights_[i].mutable_grad().reset();
+    const at::NoGradGuard no_grad;
+    Constrain(spec.constraint, &weights_[i]);
   }
+}
+
+at::Tensor TorchEngine::WithPenalties(at::Tensor loss) const {
+  for (const at::Tensor& penalty : penalties_) loss = loss + penalty;
+  for (std::size_t i = 0; i < weights_.size(); ++i) {
+    const model::Regularizer& regularizer = model_.weights[i].regularizer;
+    if (regularizer != model::Regularizer{}) loss = loss + Penalty(regularizer, weights_[i]);
+  }
+  return loss;
 }
 
 Result<BatchResult> TorchEngine::Train(const Batch& batch) {
@@ -227,7 +248,7 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   for (at::Tensor& weight : weights_) weight.mutable_grad().reset();
   DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
-  const at::Tensor loss = loss_.Value(output, targets);
+  const at::Tensor loss = WithPenalties(loss_.Value(output, targets));
   BatchResult result;
   result.loss = loss.item<float>();
   if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
@@ -247,7 +268,7 @@ Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
   const at::NoGradGuard no_grad;
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
   BatchResult result;
-  result.loss = loss_.Value(output, targets).item<float>();
+  result.loss = WithPenalties(loss_.Value(output, targets)).item<float>();
   if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
   result.correct = loss_.CountCorrect(output, targets);
   return result;

@@ -1,11 +1,12 @@
 # The front door. `make demo` and `make test` need no step before them.
-.PHONY: setup build python demo test bench format fuzz clean help
+.PHONY: setup build python demo test bench conformance format fuzz clean help
 
 help:
 	@echo "make demo     set up, build, and do the main job on real data"
 	@echo "make test     set up, build, run every test"
 	@echo "make build    the release programs, as build/bin/dnc and build/bin/dnc-trainer"
 	@echo "make python   the Python package, as build/python/dividenconquer"
+	@echo "make conformance  how many models of Keras load, compute and come back the same"
 	@echo "make setup    install the Debian packages that are missing"
 	@echo "make bench    the table of speed and memory, with ratios"
 	@echo "make fuzz     run each libFuzzer target for a short time"
@@ -37,6 +38,9 @@ test: build
 
 bench: build
 	@python3 bench/run.py
+
+conformance: setup build/release/build.ninja
+	@bash tools/conformance.sh
 
 fuzz: setup
 	@bash tools/fuzz.sh

@@ -50,7 +50,7 @@ TEST(KerasFilesTest, LoadsOrRefusesByNameEveryFileThatKerasWrote) {
                 AnyOf(HasSubstr("unknown layer \""), HasSubstr("option \""),
                       HasSubstr("axis of variable length"), HasSubstr("nothing would be left")));
   }
-  std::cout << loaded_count << " of " << paths.size() << " files load\n";
+  std::cout << "conformance: " << loaded_count << " of " << paths.size() << " files load\n";
   // All that have only layers known when this was written.
   EXPECT_GE(loaded_count, 149);
 }

@@ -131,8 +131,11 @@ at::Tensor LocallyConnected(const Layer& layer, std::span<const at::Tensor> weig
   at::Tensor out = at::bmm(terms.transpose(0, 1), kernel).transpose(0, 1);
   sizes.push_back(kernel.size(2));
   out = out.reshape(sizes);
-  if (layer.use_bias) out = out + weights[1];
-  return layer.channels_last ? out : out.movedim(-1, 1);
+  if (layer.channels_last) return layer.use_bias ? out + weights[1] : out;
+  out = out.movedim(-1, 1);
+  // The bias is (positions..., filters), and Keras takes its numbers as they lie for
+  // (filters, positions...).
+  return layer.use_bias ? out + weights[1].reshape(layer.output_shape) : out;
 }
 
 }  // namespace dnc::trainer_torch

@@ -8,11 +8,11 @@
 #include "base/file.h"
 #include "sink/output_folder.h"
 #include "sink/sinks.h"
+#include "zip/zip.h"
 
 // npy: a header with the shape, then the elements. npz: a zip of such files, stored. All
 // sizes are known before the first sample, so that each column has its place in the file,
-// and all of them grow at once. Zip's fields of 64 bits are always used.
-// Source of the zip format: PKWARE's APPNOTE, 4.3 and 4.5.3.
+// and all of them grow at once.
 
 namespace dnc::sink {
 namespace {
@@ -76,114 +76,14 @@ class NpySink final : public SampleSink {
 
 // ---- npz
 
-constexpr std::uint32_t kLocalMagic = 0x04034b50;
-constexpr std::uint32_t kCentralMagic = 0x02014b50;
-constexpr std::uint32_t kEnd64Magic = 0x06064b50;
-constexpr std::uint32_t kEnd64LocatorMagic = 0x07064b50;
-constexpr std::uint32_t kEndMagic = 0x06054b50;
-constexpr std::uint16_t kVersion = 45;  // Fields of 64 bits.
-constexpr std::uint16_t kDate = 0x21;   // 1980-01-01: the same bytes on every day.
-constexpr std::uint16_t kExtra64 = 1;
-constexpr std::uint32_t kIn64 = 0xffffffff;
-
-template <typename T>
-void Put(T value, Bytes* out) {
-  const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-  out->insert(out->end(), bytes, bytes + sizeof value);
-}
-
 struct Member {
-  std::string name;
-  std::uint64_t offset = 0;  // Of its header.
+  zip::Member entry;  // Its size is the npy's.
   Bytes npy_header;
-  std::uint64_t size = 0;  // Of the npy.
   std::uint64_t written = 0;
-  std::uint32_t crc32 = 0;
 
-  std::uint64_t local_header_bytes() const { return 30 + name.size() + 20; }
-  std::uint64_t data_offset() const { return offset + local_header_bytes(); }
-  std::uint64_t end() const { return data_offset() + size; }
+  std::uint64_t data_offset() const { return entry.header_offset + zip::LocalHeaderBytes(entry); }
+  std::uint64_t end() const { return data_offset() + entry.size; }
 };
-
-Bytes LocalHeader(const Member& member) {
-  Bytes out;
-  Put(kLocalMagic, &out);
-  Put(kVersion, &out);
-  Put(std::uint16_t{0x800}, &out);  // The name is UTF-8.
-  Put(std::uint16_t{0}, &out);      // Stored.
-  Put(std::uint16_t{0}, &out);
-  Put(kDate, &out);
-  Put(member.crc32, &out);
-  Put(kIn64, &out);
-  Put(kIn64, &out);
-  Put(static_cast<std::uint16_t>(member.name.size()), &out);
-  Put(std::uint16_t{20}, &out);
-  const ByteSpan name = AsBytes(member.name);
-  out.insert(out.end(), name.begin(), name.end());
-  Put(kExtra64, &out);
-  Put(std::uint16_t{16}, &out);
-  Put(member.size, &out);
-  Put(member.size, &out);
-  return out;
-}
-
-void PutCentralHeader(const Member& member, Bytes* out) {
-  Put(kCentralMagic, out);
-  Put(kVersion, out);
-  Put(kVersion, out);
-  Put(std::uint16_t{0x800}, out);
-  Put(std::uint16_t{0}, out);
-  Put(std::uint16_t{0}, out);
-  Put(kDate, out);
-  Put(member.crc32, out);
-  Put(kIn64, out);
-  Put(kIn64, out);
-  Put(static_cast<std::uint16_t>(member.name.size()), out);
-  Put(std::uint16_t{28}, out);
-  Put(std::uint16_t{0}, out);  // No comment.
-  Put(std::uint16_t{0}, out);  // The first disk.
-  Put(std::uint16_t{0}, out);
-  Put(std::uint32_t{0}, out);
-  Put(kIn64, out);
-  const ByteSpan name = AsBytes(member.name);
-  out->insert(out->end(), name.begin(), name.end());
-  Put(kExtra64, out);
-  Put(std::uint16_t{24}, out);
-  Put(member.size, out);
-  Put(member.size, out);
-  Put(member.offset, out);
-}
-
-Bytes Directory(const std::vector<Member>& members) {
-  Bytes out;
-  for (const Member& member : members) PutCentralHeader(member, &out);
-  const std::uint64_t begin = members.back().end();
-  const std::uint64_t size = out.size();
-  const std::uint64_t count = members.size();
-  Put(kEnd64Magic, &out);
-  Put(std::uint64_t{44}, &out);
-  Put(kVersion, &out);
-  Put(kVersion, &out);
-  Put(std::uint32_t{0}, &out);
-  Put(std::uint32_t{0}, &out);
-  Put(count, &out);
-  Put(count, &out);
-  Put(size, &out);
-  Put(begin, &out);
-  Put(kEnd64LocatorMagic, &out);
-  Put(std::uint32_t{0}, &out);
-  Put(begin + size, &out);
-  Put(std::uint32_t{1}, &out);
-  Put(kEndMagic, &out);
-  Put(std::uint16_t{0}, &out);
-  Put(std::uint16_t{0}, &out);
-  Put(std::uint16_t{0xffff}, &out);
-  Put(std::uint16_t{0xffff}, &out);
-  Put(kIn64, &out);
-  Put(kIn64, &out);
-  Put(std::uint16_t{0}, &out);
-  return out;
-}
 
 class NpzSink final : public SampleSink {
  public:
@@ -197,10 +97,10 @@ class NpzSink final : public SampleSink {
     std::uint64_t offset = 0;
     for (const array::ColumnSpec& column : columns) {
       Member member;
-      member.name = column.name + ".npy";
-      member.offset = offset;
+      member.entry.name = column.name + ".npy";
+      member.entry.header_offset = offset;
       member.npy_header = HeaderOf(column, options.samples);
-      member.size = member.npy_header.size() + options.samples * column.sample_bytes();
+      member.entry.size = member.npy_header.size() + options.samples * column.sample_bytes();
       offset = member.end();
       sink->members_.push_back(std::move(member));
     }
@@ -220,11 +120,14 @@ class NpzSink final : public SampleSink {
     return {};
   }
   Status Finish() override {
+    std::vector<zip::Member> entries;
     for (const Member& member : members_) {
-      DNC_ASSERT(member.written == member.size);
-      DNC_TRY(file_->WriteAt(member.offset, LocalHeader(member)));
+      DNC_ASSERT(member.written == member.entry.size);
+      DNC_TRY(file_->WriteAt(member.entry.header_offset, zip::FormatLocalHeader(member.entry)));
+      entries.push_back(member.entry);
     }
-    DNC_TRY(file_->WriteAt(members_.back().end(), Directory(members_)));
+    const std::uint64_t end = members_.back().end();
+    DNC_TRY(file_->WriteAt(end, zip::FormatDirectory(entries, end)));
     DNC_TRY(file_->Close());
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
       return ErrnoError("rename to", path_, errno);
@@ -243,8 +146,8 @@ class NpzSink final : public SampleSink {
 
   Status Add(ByteSpan bytes, Member* member) {
     DNC_TRY(file_->WriteAt(member->data_offset() + member->written, bytes));
-    member->crc32 = static_cast<std::uint32_t>(
-        ::crc32_z(member->crc32, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+    member->entry.crc32 = static_cast<std::uint32_t>(
+        ::crc32_z(member->entry.crc32, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
     member->written += bytes.size();
     return {};
   }

@@ -11,7 +11,7 @@ namespace {
 // A stored member as a file of its own.
 class RangeSource final : public RandomAccessSource {
  public:
-  RangeSource(SharedSource file, ByteRange range, std::string name)
+  RangeSource(SharedSource file, zip::Range range, std::string name)
       : file_(std::move(file)), range_(range), name_(std::move(name)) {}
   std::uint64_t size() const override { return range_.size; }
   Status ReadAt(std::uint64_t offset, std::span<std::byte> out) const override {
@@ -25,11 +25,11 @@ class RangeSource final : public RandomAccessSource {
 
  private:
   SharedSource file_;
-  ByteRange range_;
+  zip::Range range_;
   std::string name_;
 };
 
-Result<Input> OpenMember(const SharedSource& source, const ZipMember& member) {
+Result<Input> OpenMember(const SharedSource& source, const zip::Member& member) {
   Input input;
   input.name = source->name() + "(" + member.name + ")";
   input.content_bytes = member.size;
@@ -40,7 +40,7 @@ Result<Input> OpenMember(const SharedSource& source, const ZipMember& member) {
   DNC_ASSIGN(const std::size_t size, stream->Read(input.start));
   input.start.resize(size);
   if (member.method == 0) {
-    DNC_ASSIGN(const ByteRange range, StoredRange(*source, member));
+    DNC_ASSIGN(const zip::Range range, zip::StoredRange(*source, member));
     input.file = std::make_shared<RangeSource>(source, range, input.name);
   }
   return input;
@@ -48,9 +48,9 @@ Result<Input> OpenMember(const SharedSource& source, const ZipMember& member) {
 
 class NpzContainer final : public ArrayContainer {
  public:
-  NpzContainer(SharedSource source, const std::vector<ZipMember>& members)
+  NpzContainer(SharedSource source, const std::vector<zip::Member>& members)
       : source_(std::move(source)) {
-    for (const ZipMember& member : members) {
+    for (const zip::Member& member : members) {
       if (!member.name.ends_with(".npy")) {
         others_.push_back({member.name, ""});
         continue;
@@ -78,19 +78,17 @@ class NpzContainer final : public ArrayContainer {
 
  private:
   SharedSource source_;
-  std::vector<ZipMember> members_;  // One an entry.
+  std::vector<zip::Member> members_;  // One an entry.
   std::vector<ArrayEntry> entries_;
   std::vector<ArrayEntry> others_;
 };
 
 }  // namespace
 
-bool IsZip(ByteSpan start) {
-  return AsText(start).starts_with("PK\x03\x04") || AsText(start).starts_with("PK\x05\x06");
-}
+bool IsZip(ByteSpan start) { return zip::IsZip(start); }
 
 Result<std::unique_ptr<ArrayContainer>> OpenNpzContainer(SharedSource source) {
-  DNC_ASSIGN(const std::vector<ZipMember> members, ReadZipDirectory(*source));
+  DNC_ASSIGN(const std::vector<zip::Member> members, zip::ReadDirectory(*source));
   auto container = std::make_unique<NpzContainer>(source, members);
   if (container->entries().empty()) {
     return Error{ErrorCode::kUnsupported, source->name() +

@@ -128,7 +128,7 @@ TEST(ZipTest, RefusesADirectoryBeyondItsLimits) {
   const std::size_t end = zip.size() - 22;
   zip[end + 10] = '\x01';  // The number of members.
   zip[end + 11] = '\x20';
-  EXPECT_THAT(ReadZipDirectory(*InMemory(zip, "d.npz")),
+  EXPECT_THAT(zip::ReadDirectory(*InMemory(zip, "d.npz")),
               FailsWith(ErrorCode::kTooLarge, HasSubstr("8193 members")));
 }
 

@@ -112,6 +112,14 @@ Status InferDepthwiseConv(const array::Shape& input, LayerDraft* draft);
 Status InferSeparableConv(const array::Shape& input, LayerDraft* draft);
 Status InferLocallyConnected(const array::Shape& input, LayerDraft* draft);
 
+// augmentation_layers.cc:
+void ReadRandomFlip(OptionReader* options, LayerDraft* draft);
+void ReadRandomRotation(OptionReader* options, LayerDraft* draft);
+void ReadRandomCrop(OptionReader* options, LayerDraft* draft);
+Status InferRandomFlip(const array::Shape& input, LayerDraft* draft);
+Status InferRandomRotation(const array::Shape& input, LayerDraft* draft);
+Status InferRandomCrop(const array::Shape& input, LayerDraft* draft);
+
 // spatial_layers.cc:
 void ReadPooling(OptionReader* options, LayerDraft* draft);
 void ReadGlobalPooling(OptionReader* options, LayerDraft* draft);

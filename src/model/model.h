@@ -42,6 +42,9 @@ enum class LayerKind : std::uint8_t {
   kUpSampling,
   kResizing,
   kSpatialDropout,
+  kRandomFlip,
+  kRandomRotation,
+  kRandomCrop,
   // Of any shape:
   kFlatten,
   kReshape,
@@ -78,6 +81,9 @@ enum class Activation : std::uint8_t {
 };
 
 enum class Padding : std::uint8_t { kValid, kSame, kCausal };
+
+// What lies outside an image.
+enum class FillMode : std::uint8_t { kZero, kNearest, kReflect };
 
 enum class Interpolation : std::uint8_t { kNearest, kBilinear };
 
@@ -119,6 +125,10 @@ struct Layer {
   std::vector<std::array<std::int64_t, 2>> margins;
   std::int64_t depth_multiplier = 1;
   Interpolation interpolation = Interpolation::kNearest;
+  FillMode fill = FillMode::kReflect;
+  bool flips_horizontally = false;
+  bool flips_vertically = false;
+  std::array<double, 2> rotation{0, 0};  // The least and the greatest, in turns.
   Padding padding = Padding::kValid;
   // Permute: 1 is the first axis behind the batch. Normalisations: the axes that have
   // weights of their own (LayerNormalization: that are normalised over), from 1, ascending.

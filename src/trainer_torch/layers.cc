@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
+#include "trainer_torch/augmentation.h"
 #include "trainer_torch/convolution.h"
 #include "trainer_torch/pooling.h"
 
@@ -314,6 +315,12 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input) {
     case LayerKind::kUpSampling:
     case LayerKind::kResizing:
       return UpSample(layer, input);
+    case LayerKind::kRandomFlip:
+      return call.training ? RandomFlip(layer, input, call.seed) : input;
+    case LayerKind::kRandomRotation:
+      return call.training ? RandomRotation(layer, input, call.seed) : input;
+    case LayerKind::kRandomCrop:
+      return RandomCrop(layer, input, call.training, call.seed);
     case LayerKind::kFlatten:
       return Flatten(layer, input);
     case LayerKind::kReshape:

@@ -85,6 +85,9 @@ CASES = [
     (LINE, lambda: L.AlphaDropout(0.5)),
     (IMAGE, lambda: L.SpatialDropout2D(0.5)),
     (LINE, lambda: L.ActivityRegularization(0.5, 0.25)),
+    (IMAGE, lambda: L.RandomFlip("horizontal")),
+    (IMAGE, lambda: L.RandomRotation(0.2)),
+    (IMAGE, lambda: L.RandomCrop(3, 4)),
 ] + [
     (LINE, lambda name=name: L.Dense(4, activation=name))
     for name in ("relu", "sigmoid", "tanh", "softmax", "elu", "selu", "softplus", "softsign",

@@ -40,6 +40,7 @@ int Main(int argc, char** argv) {
   AddTrain(&registry);
   AddEvaluate(&registry);
   AddPredict(&registry);
+  AddConvert(&registry);
   AddDoctor(&registry);
   AddServe(&registry);
   AddAccountCommands(&registry);

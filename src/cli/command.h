@@ -44,6 +44,7 @@ void AddPresign(Registry* registry);
 void AddTrain(Registry* registry);
 void AddEvaluate(Registry* registry);
 void AddPredict(Registry* registry);
+void AddConvert(Registry* registry);
 void AddDoctor(Registry* registry);
 void AddServe(Registry* registry);
 void AddAccountCommands(Registry* registry);

@@ -6,6 +6,7 @@
 
 #include "base/human.h"
 #include "cli/command.h"
+#include "cli/inspect_model.h"
 #include "cli/json_output.h"
 #include "cli/store_options.h"
 #include "divide/dataset.h"
@@ -197,6 +198,7 @@ void PrintText(const shard::Manifest& manifest,
 }
 
 Status Inspect(const InspectOptions& options) {
+  if (IsModelFile(options.location)) return InspectModel(options.location, options.json);
   DNC_ASSIGN(const divide::Dataset dataset, divide::OpenDataset(options.location, options.store));
   std::optional<divide::StorageSurvey> survey;
   if (!options.manifest_only) {
@@ -218,11 +220,15 @@ void AddInspect(Registry* registry) {
       registry,
       {.name = "inspect",
        .description = "Show what a dataset holds: columns, how they are stored and how fast they\n"
-                      "are decoded, splits, statistics, shards",
+                      "are decoded, splits, statistics, shards; or a model's layers, shapes,\n"
+                      "parameters and FLOPs",
        .examples = "  dnc inspect ./shards\n"
-                   "  dnc inspect ./shards/manifest.json --json"},
+                   "  dnc inspect ./shards/manifest.json --json\n"
+                   "  dnc inspect model.h5"},
       [options] { return Inspect(*options); });
-  command->add_option("LOCATION", options->location, "A dataset: a folder, a manifest, or a URL")
+  command
+      ->add_option("LOCATION", options->location,
+                   "A dataset: a folder, a manifest, or a URL; or a model: .h5, .keras or .json")
       ->required();
   command->add_flag("--manifest-only", options->manifest_only,
                     "Read no shard, so say nothing of filters, codecs and speed");

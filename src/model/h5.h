@@ -23,6 +23,7 @@ struct TrainedModel {
   // Of a loaded file: why its training_config could not be used, so that the model
   // has no compile section; empty otherwise. Such a model can predict.
   std::string compile_refusal;
+  std::string keras_version;  // That wrote a loaded file, as it says; may be empty.
 };
 
 // Writes atomically; the same model gives the same bytes. The optimizer's state is
@@ -34,5 +35,10 @@ Status SaveH5(const TrainedModel& trained, const std::string& path);
 // kInvalidArgument, a weight of another shape than the architecture's, both named, or
 // a file of weights only; kUnsupported, storage outside the file, or compressed.
 Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits = {});
+
+// The weights of `trained->model` from a whole model's file or one of weights only
+// (Keras's save_weights). On an error they are unspecified.
+// Errors: as above.
+Status LoadH5Weights(const std::string& path, TrainedModel* trained);
 
 }  // namespace dnc::model

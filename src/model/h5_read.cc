@@ -23,6 +23,7 @@ using hdf::LastH5Failure;
 using hdf::QuietH5;
 
 constexpr std::size_t kNameBytesMax = 1u << 12;
+constexpr std::size_t kVersionBytesMax = 64;
 
 Error Corrupt(std::string message) { return {ErrorCode::kCorrupt, std::move(message)}; }
 Error Unsupported(std::string message) { return {ErrorCode::kUnsupported, std::move(message)}; }
@@ -103,6 +104,26 @@ void ReadCompile(const H5Handle& file, const ModelLimits& limits, TrainedModel* 
   if (!status.ok()) trained->compile_refusal = status.error().message;
 }
 
+// Every weight takes two bytes or more, so that a small file cannot ask for much.
+Status CheckFileSize(const H5Handle& file, const std::string& path, const Model& model) {
+  hsize_t file_bytes = 0;
+  if (H5Fget_filesize(file.id(), &file_bytes) >= 0 && file_bytes >= 2 * model.weight_count) {
+    return {};
+  }
+  return Corrupt(path + ": has " + FormatByteCount(file_bytes) + ", too few for the " +
+                 FormatCount(model.weight_count) + " weights of its architecture");
+}
+
+Status ReadWeights(const H5Handle& root, const std::string& path, TrainedModel* trained) {
+  trained->weights.resize(trained->model.weight_count);
+  for (const Layer& layer : trained->model.layers) {
+    if (layer.weight_count == 0) continue;
+    const Status status = ReadLayerWeights(root, layer, trained);
+    if (!status.ok()) return status.error().WithContext(path + ": layer " + layer.name);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits) {
@@ -113,23 +134,29 @@ Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits) 
   Result<std::string> architecture = ReadArchitecture(file, limits);
   if (!architecture.ok()) return architecture.error().WithContext(path);
   TrainedModel trained;
+  if (HasAttribute(file, "keras_version")) {
+    const Result<std::string> version = ReadText(file, "keras_version", kVersionBytesMax);
+    if (version.ok()) trained.keras_version = *version;
+  }
   DNC_ASSIGN(trained.model, ParseModel(*architecture, path, limits));
   ReadCompile(file, limits, &trained);
   Result<H5Handle> root = OpenGroup(file, "model_weights");
   if (!root.ok()) return root.error().WithContext(path);
-  // Every weight takes two bytes or more, so that a small file cannot ask for much.
-  hsize_t file_bytes = 0;
-  if (H5Fget_filesize(file.id(), &file_bytes) < 0 || file_bytes < 2 * trained.model.weight_count) {
-    return Corrupt(path + ": has " + FormatByteCount(file_bytes) + ", too few for the " +
-                   FormatCount(trained.model.weight_count) + " weights of its architecture");
-  }
-  trained.weights.resize(trained.model.weight_count);
-  for (const Layer& layer : trained.model.layers) {
-    if (layer.weight_count == 0) continue;
-    const Status status = ReadLayerWeights(*root, layer, &trained);
-    if (!status.ok()) return status.error().WithContext(path + ": layer " + layer.name);
-  }
+  DNC_TRY(CheckFileSize(file, path, trained.model));
+  DNC_TRY(ReadWeights(*root, path, &trained));
   return trained;
+}
+
+Status LoadH5Weights(const std::string& path, TrainedModel* trained) {
+  const QuietH5 quiet;
+  H5PLset_loading_state(0);
+  DNC_ASSIGN(const H5Handle file, OpenH5(path));
+  DNC_TRY(CheckFileSize(file, path, trained->model));
+  // save_weights() writes the layers' groups to the root.
+  const bool weights_only = HasAttribute(file, "layer_names") || HasAttribute(file, "layer_names0");
+  Result<H5Handle> root = OpenGroup(file, "model_weights");
+  if (!root.ok() && !weights_only) return root.error().WithContext(path);
+  return ReadWeights(weights_only ? file : *root, path, trained);
 }
 
 }  // namespace dnc::model

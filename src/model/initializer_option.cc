@@ -101,6 +101,7 @@ void ReadConfig(const InitializerRow& row, OptionReader* options, Initializer* i
   }
   const bool random = row.kind != InitializerKind::kZeros && row.kind != InitializerKind::kOnes &&
                       row.kind != InitializerKind::kConstant;
+  options->RefuseUnlessNull({"input_axes", "output_axes"});
   // A seed of its own changes no distribution: ours comes from the project.
   if (const json* seed = options->Find("seed"); random) {
     const bool whole = seed != nullptr && seed->is_number_integer();

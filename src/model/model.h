@@ -96,6 +96,7 @@ struct Regularizer {
 
 struct Layer {
   LayerKind kind = LayerKind::kInput;
+  std::string class_name;  // Keras's: "Conv2D".
   std::string name;
   std::vector<int> inputs;    // Indices of layers, all before this one.
   array::Shape output_shape;  // Of one sample, without the batch axis.
@@ -268,7 +269,10 @@ Status CheckColumns(const Model& model, const array::ColumnSpec& x, const array:
 // model and the seed alone.
 std::vector<float> InitialWeights(const Model& model, std::uint64_t seed);
 
-// Multiply-adds x 2 of one forward pass of one sample (Dense and Conv2D only).
+// Multiply-adds x 2 of one forward pass of one sample, of all layers or of one.
+// Only products with weights count (Dense, convolutions): the rest is little beside
+// them. An axis of variable length counts once.
 std::uint64_t ForwardFlops(const Model& model);
+std::uint64_t ForwardFlops(const Model& model, const Layer& layer);
 
 }  // namespace dnc::model

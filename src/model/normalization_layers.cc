@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/initializer_option.h"
 #include "model/json_text.h"
 #include "model/layer_registry.h"
 
@@ -52,15 +53,15 @@ void ReadBatchNormalization(OptionReader* options, LayerDraft* draft) {
   ReadAxes(options, "axis", -1, draft);
   draft->layer.momentum = options->Number("momentum", 0.99, 0, 1);
   ReadScaleAndCenter(options, draft);
-  for (const auto& [rule, name, fallback] :
-       {std::tuple(&draft->moving_mean, "moving_mean", "Zeros"),
-        std::tuple(&draft->moving_variance, "moving_variance", "Ones")}) {
-    *rule = ReadWeightRule(options, name, fallback);
-  }
+  // These have no regularizer and no constraint: Keras refuses such options.
+  draft->moving_mean.initializer = ReadInitializer(options, "moving_mean_initializer", "Zeros");
+  draft->moving_variance.initializer =
+      ReadInitializer(options, "moving_variance_initializer", "Ones");
   options->RefuseUnlessNull({"virtual_batch_size", "adjustment"});
   options->OnlyBool("renorm", false);
   options->OnlyBool("synchronized", false);
-  options->Ignore({"fused", "mode"});  // Choices of kernel, not of numbers.
+  // Choices of kernel, not of numbers, and options of renorm.
+  options->Ignore({"fused", "mode", "renorm_clipping", "renorm_momentum"});
 }
 
 Status InferBatchNormalization(const Shape& input, LayerDraft* draft) {

@@ -111,6 +111,7 @@ class ModelBuilder {
   Status AddDraft(const LayerClass& layer_class, ordered_json config, LayerDraft draft) {
     Layer& layer = draft.layer;
     layer.kind = layer_class.kind;
+    layer.class_name = layer_class.class_name;
     const bool first = model_.layers.empty();
     DNC_TRY(layer_class.infer(first ? array::Shape() : model_.layers.back().output_shape, &draft));
     const auto element_count = array::ElementCount(layer.output_shape);

@@ -113,7 +113,8 @@ Status InferZeroPadding(const Shape& input, LayerDraft* draft) {
 
 void ReadCropping(OptionReader* options, LayerDraft* draft) {
   ReadMargins(options, "cropping", draft);
-  draft->layer.channels_last = ReadChannelsLast(options);
+  // Keras has no such option for one axis, and refuses it.
+  if (draft->layer.rank > 1) draft->layer.channels_last = ReadChannelsLast(options);
 }
 
 Status InferCropping(const Shape& input, LayerDraft* draft) {
@@ -135,7 +136,11 @@ Status InferCropping(const Shape& input, LayerDraft* draft) {
 void ReadUpSampling(OptionReader* options, LayerDraft* draft) {
   Layer& layer = draft->layer;
   layer.kernel_size = options->Axes("size", layer.rank, 2);
-  layer.channels_last = ReadChannelsLast(options);
+  if (layer.rank > 1) {
+    layer.channels_last = ReadChannelsLast(options);
+  } else {  // Keras takes no list, and no format, of one axis.
+    options->Record("size", layer.kernel_size.front());
+  }
   if (layer.rank == 2) layer.interpolation = ReadInterpolation(options, "nearest");
 }
 

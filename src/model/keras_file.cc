@@ -1,0 +1,259 @@
+#include "model/keras_file.h"
+
+#include <hdf5.h>
+
+#include <algorithm>
+#include <exception>
+#include <nlohmann/json.hpp>
+
+#include "base/human.h"
+#include "hdf/open_source.h"
+#include "model/h5_objects.h"
+#include "model/h5_writer.h"
+#include "model/json_text.h"
+#include "model/keras_paths.h"
+#include "model/model_text.h"
+#include "zip/zip.h"
+
+namespace dnc::model {
+namespace {
+
+using hdf::H5Handle;
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr const char* kMetadata = "metadata.json";
+constexpr const char* kConfig = "config.json";
+constexpr const char* kWeights = "model.weights.h5";
+constexpr const char* kKerasVersion = "3.0.0";
+constexpr std::uint64_t kMetadataBytesMax = 64 << 10;
+// Beside the weights and up to four slots of an optimizer, in doubles.
+constexpr std::uint64_t kH5OverheadBytesMax = 64u << 20;
+constexpr std::uint64_t kH5BytesPerWeightMax = 40;
+
+Error Corrupt(std::string message) { return {ErrorCode::kCorrupt, std::move(message)}; }
+
+// Owns the bytes that HDF5 reads.
+class OwnedSource final : public RandomAccessSource {
+ public:
+  OwnedSource(Bytes bytes, std::string name) : bytes_(std::move(bytes)), view_(bytes_, name) {}
+  std::uint64_t size() const override { return view_.size(); }
+  Status ReadAt(std::uint64_t offset, std::span<std::byte> out) const override {
+    return view_.ReadAt(offset, out);
+  }
+  const std::string& name() const override { return view_.name(); }
+
+ private:
+  Bytes bytes_;
+  MemorySource view_;
+};
+
+Result<Bytes> ReadNamed(const RandomAccessSource& source, const std::vector<zip::Member>& members,
+                        const char* name, std::uint64_t bytes_max) {
+  const zip::Member* found = nullptr;
+  for (const zip::Member& member : members) {
+    if (member.name != name) continue;
+    if (found != nullptr) {
+      return Corrupt(source.name() + ": has two members called " + std::string(name));
+    }
+    found = &member;
+  }
+  if (found == nullptr) {
+    return Corrupt(source.name() + ": has no member " + name +
+                   "; expected an archive as Keras's model.save(\"m.keras\") writes it");
+  }
+  return zip::ReadMember(source, *found, bytes_max);
+}
+
+// The compile section as ReadTrainingConfig takes it, where there is one.
+std::string TakeCompileConfig(json* document) {
+  const auto found = document->find("compile_config");
+  if (found == document->end() || found->is_null()) return "";
+  const std::string text = found->dump(-1, ' ', true, json::error_handler_t::replace);
+  document->erase(found);
+  return text;
+}
+
+Status ReadConfig(std::string_view text, const std::string& name, const ModelLimits& limits,
+                  TrainedModel* trained) {
+  json document;
+  const Status parsed = ParseJsonText(text, limits.json_bytes_max, &document);
+  if (!parsed.ok()) return parsed.error().WithContext(name);
+  if (!document.is_object()) return Corrupt(name + ": is no JSON object");
+  const std::string compile = TakeCompileConfig(&document);
+  DNC_ASSIGN(
+      trained->model,
+      ParseModel(document.dump(-1, ' ', true, json::error_handler_t::replace), name, limits));
+  if (compile.empty()) return {};
+  // A compile section that cannot be used does not make the weights useless.
+  const Status status = ReadTrainingConfig(compile, limits, &trained->model);
+  if (!status.ok()) trained->compile_refusal = status.error().message;
+  return {};
+}
+
+Result<KerasArchive> ReadArchive(const RandomAccessSource& source, const ModelLimits& limits) {
+  DNC_ASSIGN(const std::vector<zip::Member> members, zip::ReadDirectory(source));
+  KerasArchive archive;
+  DNC_ASSIGN(const Bytes config, ReadNamed(source, members, kConfig, limits.json_bytes_max));
+  DNC_TRY(
+      ReadConfig(AsText(config), source.name() + "(" + kConfig + ")", limits, &archive.trained));
+  DNC_ASSIGN(const Bytes metadata, ReadNamed(source, members, kMetadata, kMetadataBytesMax));
+  json document;
+  if (ParseJsonText(AsText(metadata), kMetadataBytesMax, &document).ok() && document.is_object() &&
+      document.contains("keras_version") && document["keras_version"].is_string()) {
+    archive.trained.keras_version = document["keras_version"].get<std::string>().substr(0, 64);
+  }
+  const std::uint64_t bytes_max =
+      kH5OverheadBytesMax + kH5BytesPerWeightMax * archive.trained.model.weight_count;
+  DNC_ASSIGN(archive.weights_h5, ReadNamed(source, members, kWeights, bytes_max));
+  if (archive.weights_h5.size() < 2 * archive.trained.model.weight_count) {
+    return Corrupt(source.name() + "(" + kWeights + "): has " +
+                   FormatByteCount(archive.weights_h5.size()) + ", too few for the " +
+                   FormatCount(archive.trained.model.weight_count) +
+                   " weights of its architecture");
+  }
+  return archive;
+}
+
+// Keras up to 2.13 has another name for the group of the layers.
+std::string InOldLayout(std::string path) {
+  constexpr std::string_view kLayers = "layers/";
+  constexpr std::string_view kOld = "_layer_checkpoint_dependencies/";
+  for (std::size_t at = 0; (at = path.find(kLayers, at)) != std::string::npos; at += kOld.size()) {
+    path.replace(at, kLayers.size(), kOld);
+  }
+  return path;
+}
+
+Status ReadWeights(const H5Handle& file, TrainedModel* trained) {
+  DNC_ASSIGN(std::vector<std::string> paths, KerasPaths(trained->model));
+  if (H5Lexists(file.id(), "_layer_checkpoint_dependencies", H5P_DEFAULT) > 0) {
+    for (std::string& path : paths) path = InOldLayout(path);
+  }
+  trained->weights.resize(trained->model.weight_count);
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const WeightSpec& weight = trained->model.weights[i];
+    const Result<H5Handle> dataset = OpenObject(file, paths[i]);
+    if (!dataset.ok()) return dataset.error().WithContext(weight.name);
+    const Status status = ReadDataset(*dataset, weight, trained->weights.data() + weight.offset);
+    if (!status.ok()) return status.error().WithContext(paths[i]);
+  }
+  return {};
+}
+
+// ---- Writing
+
+// Says where Keras 3 finds the class.
+ordered_json Serialized(const char* module, const ordered_json& object) {
+  ordered_json out;
+  out["module"] = module;
+  out["class_name"] = object["class_name"];
+  out["config"] = object["config"];
+  out["registered_name"] = nullptr;
+  return out;
+}
+
+bool IsSerialized(const ordered_json& value) {
+  return value.is_object() && value.contains("class_name") && value["class_name"].is_string() &&
+         value.contains("config") && value["config"].is_object();
+}
+
+// Options of Keras 2 that Keras 3 does not know.
+void DropOldOptions(ordered_json* config) {
+  for (const char* key : {"decay", "schedule_decay", "jit_compile", "is_legacy_optimizer"}) {
+    config->erase(key);
+  }
+}
+
+ordered_json CompileConfigOf(const Model& model) {
+  const ordered_json training = ordered_json::parse(model.training_config_json);
+  ordered_json compile;
+  ordered_json optimizer = Serialized("keras.optimizers", training["optimizer_config"]);
+  ordered_json& config = optimizer["config"];
+  DropOldOptions(&config);
+  if (config.contains("learning_rate") && IsSerialized(config["learning_rate"])) {
+    config["learning_rate"] =
+        Serialized("keras.optimizers.schedules", ordered_json(config["learning_rate"]));
+  }
+  compile["optimizer"] = std::move(optimizer);
+  for (const char* key : {"loss", "loss_weights", "metrics", "weighted_metrics"}) {
+    ordered_json value = training.contains(key) ? training[key] : ordered_json();
+    if (IsSerialized(value)) value = Serialized("keras.losses", value);
+    compile[key] = std::move(value);
+  }
+  compile["run_eagerly"] = false;
+  compile["steps_per_execution"] = 1;
+  compile["jit_compile"] = false;
+  return compile;
+}
+
+Result<Bytes> WeightsImage(const TrainedModel& trained, const std::string& path) {
+  DNC_ASSIGN(const std::vector<std::string> paths, KerasPaths(trained.model));
+  const hdf::QuietH5 quiet;
+  H5Writer writer(path);
+  const H5Handle file = writer.CreateFile(4 * trained.weights.size() + (1u << 20));
+  DNC_TRY(writer.status());
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const WeightSpec& weight = trained.model.weights[i];
+    writer.WriteDataset(file, paths[i], weight.shape, trained.weights.data() + weight.offset);
+  }
+  Bytes image = writer.TakeImage(file);
+  DNC_TRY(writer.status());
+  return image;
+}
+
+}  // namespace
+
+std::string KerasJson(const Model& model, CompileStyle style) {
+  ordered_json document = ordered_json::parse(model.model_config_json);
+  // Both know a functional model as keras.Model; Functional has no public name.
+  const std::string class_name = IsSequential(model) ? "Sequential" : "Model";
+  document["class_name"] = class_name;
+  document["module"] = "keras";
+  document["registered_name"] = class_name;
+  if (model.has_compile && style == CompileStyle::kKeras2) {
+    document["training_config"] = ordered_json::parse(model.training_config_json);
+  } else if (model.has_compile) {
+    document["compile_config"] = CompileConfigOf(model);
+  }
+  return DumpJson(document);
+}
+
+Result<KerasArchive> ReadKerasArchive(const RandomAccessSource& source, const ModelLimits& limits) {
+  try {
+    return ReadArchive(source, limits);
+  } catch (const std::exception& error) {  // Of the JSON library: no case of it is known.
+    return Error{ErrorCode::kInternal, source.name() + ": " + error.what()};
+  }
+}
+
+Result<TrainedModel> LoadKeras(const std::string& path, const ModelLimits& limits) {
+  DNC_ASSIGN(const auto source, FileSource::Open(path));
+  DNC_ASSIGN(KerasArchive archive, ReadKerasArchive(*source, limits));
+  const hdf::QuietH5 quiet;
+  H5PLset_loading_state(0);  // No plug-in is loaded for a filter that a file names.
+  const std::string name = path + "(" + kWeights + ")";
+  DNC_ASSIGN(const H5Handle file,
+             hdf::OpenSource(std::make_shared<OwnedSource>(std::move(archive.weights_h5), name)));
+  const Status status = ReadWeights(file, &archive.trained);
+  if (!status.ok()) return status.error().WithContext(name);
+  return std::move(archive.trained);
+}
+
+Status SaveKeras(const TrainedModel& trained, const std::string& path) {
+  DNC_ASSERT(trained.weights.size() == trained.model.weight_count);
+  try {
+    const Result<Bytes> image = WeightsImage(trained, path);
+    if (!image.ok()) return image.error().WithContext(path);
+    const std::string metadata = std::string(R"({"keras_version": ")") + kKerasVersion +
+                                 R"(", "date_saved": "1980-01-01@00:00:00"})";
+    const std::string config = KerasJson(trained.model, CompileStyle::kKeras3);
+    return zip::WriteArchive(
+        path,
+        {{kMetadata, {AsBytes(metadata)}}, {kConfig, {AsBytes(config)}}, {kWeights, {*image}}});
+  } catch (const std::exception& error) {  // Of the JSON library: the model was checked.
+    return Error{ErrorCode::kInternal, path + ": " + error.what()};
+  }
+}
+
+}  // namespace dnc::model

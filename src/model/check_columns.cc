@@ -15,22 +15,6 @@ bool EqualUpToTrailingOnes(Shape a, Shape b) {
   return a == b;
 }
 
-const char* LossText(LossKind loss) {
-  switch (loss) {
-    case LossKind::kCategoricalCrossentropy:
-      return "categorical_crossentropy";
-    case LossKind::kSparseCategoricalCrossentropy:
-      return "sparse_categorical_crossentropy";
-    case LossKind::kBinaryCrossentropy:
-      return "binary_crossentropy";
-    case LossKind::kMeanSquaredError:
-      return "mean_squared_error";
-    case LossKind::kHinge:
-      return "hinge";
-  }
-  return "";
-}
-
 Error Invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
 
 std::string OutputText(const Model& model) {
@@ -40,7 +24,7 @@ std::string OutputText(const Model& model) {
 
 Status CheckClassLabels(const Model& model, const ColumnSpec& y, std::uint64_t class_count) {
   const Shape& output = model.output_shape();
-  const std::string loss = LossText(model.compile.loss);
+  const std::string loss = LossName(model.compile.loss);
   if (output.empty()) return Invalid(OutputText(model) + "; " + loss + " needs an axis of classes");
   const Shape expected(output.begin(), output.end() - 1);
   if (!EqualUpToTrailingOnes(y.shape, expected)) {
@@ -70,16 +54,17 @@ Status CheckDenseLabels(const Model& model, const ColumnSpec& y, std::uint64_t c
     const bool class_labels = loss == LossKind::kCategoricalCrossentropy &&
                               EqualUpToTrailingOnes(y.shape, {}) && !array::IsFloat(y.dtype);
     return Invalid("column " + y.name + ": its labels have shape " + ShapeText(y.shape) + ", but " +
-                   OutputText(model) + ", and " + LossText(loss) + " expects the same shape" +
+                   OutputText(model) + ", and " + LossName(loss) + " expects the same shape" +
                    (class_labels
                         ? "; for labels that are class numbers use sparse_categorical_crossentropy"
                         : ""));
   }
-  const bool two_classes = loss == LossKind::kBinaryCrossentropy || loss == LossKind::kHinge;
+  const bool two_classes = loss == LossKind::kBinaryCrossentropy || loss == LossKind::kHinge ||
+                           loss == LossKind::kSquaredHinge;
   const bool one_label = EqualUpToTrailingOnes(y.shape, {});
   if (two_classes && one_label && class_count > 2) {
     return Invalid("column " + y.name + ": has " + std::to_string(class_count) + " classes, but " +
-                   LossText(loss) +
+                   LossName(loss) +
                    " is for two; use sparse_categorical_crossentropy and an output of shape (" +
                    std::to_string(class_count) + ",)");
   }

@@ -1,9 +1,12 @@
 #include "model/compile_section.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "model/json_text.h"
+#include "model/optimizer_section.h"
 #include "model/option_reader.h"
 
 namespace dnc::model {
@@ -13,22 +16,71 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 struct LossRow {
-  const char* name;  // As it is written.
-  const char* class_name;
-  const char* short_name;
   LossKind kind;
-  const char* accuracy;  // The accuracy that Keras derives from this loss.
+  const char* name;        // As it is written.
+  const char* class_name;  // Where Keras has a class of it.
+  std::array<const char*, 3> aliases{};
 };
 
+// Names and aliases: keras/losses.py of Keras 2.15, and of Keras 1.2 and 2.2.
 constexpr LossRow kLosses[] = {
-    {"categorical_crossentropy", "CategoricalCrossentropy", "", LossKind::kCategoricalCrossentropy,
-     "categorical_accuracy"},
-    {"sparse_categorical_crossentropy", "SparseCategoricalCrossentropy", "",
-     LossKind::kSparseCategoricalCrossentropy, "sparse_categorical_accuracy"},
-    {"binary_crossentropy", "BinaryCrossentropy", "", LossKind::kBinaryCrossentropy,
-     "binary_accuracy"},
-    {"mean_squared_error", "MeanSquaredError", "mse", LossKind::kMeanSquaredError, ""},
-    {"hinge", "Hinge", "", LossKind::kHinge, ""},
+    {LossKind::kCategoricalCrossentropy, "categorical_crossentropy", "CategoricalCrossentropy"},
+    {LossKind::kSparseCategoricalCrossentropy, "sparse_categorical_crossentropy",
+     "SparseCategoricalCrossentropy"},
+    {LossKind::kBinaryCrossentropy, "binary_crossentropy", "BinaryCrossentropy", {"bce"}},
+    {LossKind::kMeanSquaredError, "mean_squared_error", "MeanSquaredError", {"mse"}},
+    {LossKind::kMeanAbsoluteError, "mean_absolute_error", "MeanAbsoluteError", {"mae"}},
+    {LossKind::kMeanAbsolutePercentageError,
+     "mean_absolute_percentage_error",
+     "MeanAbsolutePercentageError",
+     {"mape"}},
+    {LossKind::kMeanSquaredLogarithmicError,
+     "mean_squared_logarithmic_error",
+     "MeanSquaredLogarithmicError",
+     {"msle"}},
+    {LossKind::kHinge, "hinge", "Hinge"},
+    {LossKind::kSquaredHinge, "squared_hinge", "SquaredHinge"},
+    {LossKind::kCategoricalHinge, "categorical_hinge", "CategoricalHinge"},
+    {LossKind::kHuber, "huber", "Huber", {"huber_loss"}},
+    {LossKind::kLogCosh, "log_cosh", "LogCosh", {"logcosh"}},
+    {LossKind::kPoisson, "poisson", "Poisson"},
+    {LossKind::kKullbackLeiblerDivergence,
+     "kullback_leibler_divergence",
+     "KLDivergence",
+     {"kld", "kl_divergence"}},
+    {LossKind::kCosineSimilarity, "cosine_similarity", "CosineSimilarity", {"cosine_proximity"}},
+};
+
+// Metrics of Keras that are neither losses nor accuracies.
+constexpr const char* kOtherMetrics[] = {
+    "AUC",
+    "Accuracy",
+    "BinaryIoU",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "IoU",
+    "Mean",
+    "MeanIoU",
+    "MeanRelativeError",
+    "OneHotIoU",
+    "OneHotMeanIoU",
+    "Precision",
+    "PrecisionAtRecall",
+    "R2Score",
+    "Recall",
+    "RecallAtPrecision",
+    "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
+    "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+    "sparse_top_k_categorical_accuracy",
+    "top_k_categorical_accuracy",
 };
 
 const LossRow& RowOf(LossKind kind) {
@@ -43,180 +95,192 @@ std::string Lower(std::string text) {
   return text;
 }
 
-Status ReadOptimizerOptions(OptionReader* options, Optimizer* optimizer) {
-  const json* rate = options->Find("learning_rate");
-  const bool old_name = rate == nullptr && options->Find("lr") != nullptr;
-  const char* rate_key = old_name ? "lr" : "learning_rate";
-  if (options->Find("lr") != nullptr && rate != nullptr) {
-    options->Fail(ErrorCode::kInvalidArgument, "has both \"learning_rate\" and \"lr\"");
-  }
-  if (const json* value = options->Find(rate_key); value != nullptr && value->is_object()) {
-    options->Fail(ErrorCode::kUnsupported, "the learning rate is the schedule " +
-                                               ShortJson(*value) +
-                                               "; schedules are not supported, only a number is");
-  }
-  const bool sgd = optimizer->kind == OptimizerKind::kSgd;
-  optimizer->learning_rate = options->Number(rate_key, sgd ? 0.01 : 0.001, 0, 1e6);
-  if (sgd) {
-    optimizer->momentum = options->Number("momentum", 0, 0, 1);
-    optimizer->nesterov = options->Bool("nesterov", false);
-  } else {
-    optimizer->beta_1 = options->Number("beta_1", 0.9, 0, 1);
-    optimizer->beta_2 = options->Number("beta_2", 0.999, 0, 1);
-    const json* epsilon = options->Find("epsilon");
-    if (epsilon == nullptr || !epsilon->is_null()) {
-      optimizer->epsilon = options->Number("epsilon", 1e-7, 0, 1);
+const LossRow* FindLoss(const std::string& name) {
+  const std::string lower = Lower(name);
+  for (const LossRow& row : kLosses) {
+    if (name == row.name || name == row.class_name) return &row;
+    for (const char* alias : row.aliases) {
+      if (alias != nullptr && lower == alias) return &row;
     }
-    optimizer->amsgrad = options->Bool("amsgrad", false);
   }
-  for (const char* key : {"decay", "weight_decay"}) {
-    const json* value = options->Find(key);
-    if (value == nullptr || value->is_null() || (value->is_number() && *value == 0)) continue;
-    options->Fail(ErrorCode::kUnsupported, "option \"" + std::string(key) + "\" is " +
-                                               ShortJson(*value) +
-                                               "; it is not supported, only 0 or null is");
-  }
-  options->RefuseUnlessNull({"clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor",
-                             "gradient_accumulation_steps"});
-  options->OnlyBool("use_ema", false);
-  options->Ignore(
-      {"name", "ema_momentum", "ema_overwrite_frequency", "jit_compile", "is_legacy_optimizer"});
-  return options->Finish();
+  return nullptr;
 }
 
-Result<Optimizer> ReadOptimizer(const json& value) {
-  json options = json::object();
-  std::string name;
-  if (value.is_string()) {
-    name = value.get<std::string>();
-  } else if (value.is_object()) {
-    const char* name_key = value.contains("class_name") ? "class_name" : "name";
-    if (value.contains(name_key) && value[name_key].is_string()) {
-      name = value[name_key].get<std::string>();
-    }
-    if (value.contains("config") && value["config"].is_object()) {
-      OptionReader outer("optimizer", &value);
-      outer.Ignore({"class_name", "config", "module", "registered_name"});
-      DNC_TRY(outer.Finish());
-      options = value["config"];
-    } else {
-      options = value;
-      options.erase("class_name");
-    }
-  }
-  if (name.empty()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "compile: the optimizer is " + ShortJson(value) +
-                     "; expected a name such as \"adam\", or an object with \"name\" and options"};
-  }
-  Optimizer optimizer;
-  std::string plain = Lower(name);
-  // Keras 2.11 wrote its own optimizers as "Custom>SGD".
-  if (plain.starts_with("custom>")) plain.erase(0, 7);
-  if (plain == "adam") {
-    optimizer.kind = OptimizerKind::kAdam;
-  } else if (plain != "sgd") {
-    return Error{ErrorCode::kUnsupported,
-                 "compile: " + UnknownNameText("optimizer", name, {"SGD", "Adam"})};
-  }
-  OptionReader reader("optimizer " + std::string(plain == "adam" ? "Adam" : "SGD"), &options);
-  DNC_TRY(ReadOptimizerOptions(&reader, &optimizer));
-  return optimizer;
+bool IsCrossentropy(LossKind loss) {
+  return loss == LossKind::kCategoricalCrossentropy ||
+         loss == LossKind::kSparseCategoricalCrossentropy || loss == LossKind::kBinaryCrossentropy;
 }
 
 Status ReadLossOptions(const json& config, CompileConfig* compile) {
-  OptionReader options("loss " + std::string(RowOf(compile->loss).name), &config);
-  const bool has_logits =
-      compile->loss != LossKind::kMeanSquaredError && compile->loss != LossKind::kHinge;
-  if (has_logits) {
+  OptionReader options("loss " + std::string(LossName(compile->loss)), &config);
+  if (IsCrossentropy(compile->loss)) {
     compile->from_logits = options.Bool("from_logits", false);
     options.RefuseUnlessNull({"ignore_class"});
-    const json* smoothing = options.Find("label_smoothing");
-    if (smoothing != nullptr && !(smoothing->is_number() && *smoothing == 0)) {
-      options.Fail(ErrorCode::kUnsupported,
-                   "option \"label_smoothing\" is " + ShortJson(*smoothing) + "; only 0 is");
-    }
-    const json* axis = options.Find("axis");
-    if (axis != nullptr && WholeNumber(*axis) != -1) {
-      options.Fail(ErrorCode::kUnsupported,
-                   "option \"axis\" is " + ShortJson(*axis) + "; only -1 is supported");
+    if (compile->loss != LossKind::kSparseCategoricalCrossentropy) {
+      compile->label_smoothing = options.Number("label_smoothing", 0, 0, 1);
     }
   }
-  options.Choice("reduction", "auto", {"auto", "sum_over_batch_size", "mean"});
+  const json* axis = options.Find("axis");
+  if (axis != nullptr && WholeNumber(*axis) != -1) {
+    options.Fail(ErrorCode::kUnsupported,
+                 "option \"axis\" is " + ShortJson(*axis) + "; only -1 is supported");
+  }
+  if (compile->loss == LossKind::kHuber) {
+    compile->huber_delta = options.Number("delta", 1, 0, 1e30);
+  }
+  compile->sum_reduction =
+      options.Choice("reduction", "auto", {"auto", "sum_over_batch_size", "mean", "sum"}) == "sum";
   if (config.contains("dtype")) options.OnlyFloat32("dtype");
   options.Ignore({"name", "fn"});
   return options.Finish();
 }
 
+// A function as Keras 2.13 and later write it.
+bool IsFunction(const json& value) {
+  return value.is_object() && value.contains("class_name") && value["class_name"] == "function" &&
+         value.contains("config") && value["config"].is_string();
+}
+
+// The loss of the one output, out of a list or an object of one.
+const json& OnlyLoss(const json& given) {
+  if (given.is_array() && given.size() == 1) return given[0];
+  if (given.is_object() && given.size() == 1 && !given.contains("class_name")) {
+    return *given.begin();
+  }
+  return given;
+}
+
 Status ReadLoss(const json& given, CompileConfig* compile) {
-  const json& value = given.is_array() && given.size() == 1 ? given[0] : given;
+  const json& value = OnlyLoss(given);
   std::string name;
   json config = json::object();
   if (value.is_string()) {
     name = value.get<std::string>();
+  } else if (IsFunction(value)) {
+    name = value["config"].get<std::string>();
   } else if (value.is_object() && value.contains("class_name") && value["class_name"].is_string()) {
     name = value["class_name"].get<std::string>();
     if (value.contains("config") && value["config"].is_object()) config = value["config"];
+  } else if (value.is_array() || (value.is_object() && !value.empty())) {
+    return Error{ErrorCode::kUnsupported,
+                 "compile: there are several losses, " + ShortJson(value) +
+                     "; only one loss is supported, the same for every output"};
   } else {
     return Error{ErrorCode::kInvalidArgument,
                  "compile: the loss is " + ShortJson(value) +
                      "; expected a name such as \"sparse_categorical_crossentropy\""};
   }
-  std::vector<std::string> known;
-  for (const LossRow& row : kLosses) {
-    known.push_back(row.name);
-    const std::string short_name = Lower(name);
-    if (name != row.name && name != row.class_name && short_name != row.short_name) continue;
-    compile->loss = row.kind;
+  const LossRow* row = FindLoss(name);
+  if (row != nullptr) {
+    compile->loss = row->kind;
     return ReadLossOptions(config, compile);
   }
+  std::vector<std::string> known;
+  for (const LossRow& each : kLosses) known.push_back(each.name);
   return Error{ErrorCode::kUnsupported, "compile: " + UnknownNameText("loss", name, known)};
 }
 
 // The name that a metric is known by: its own, its function's, or its class's.
 std::string MetricName(const json& metric) {
   if (metric.is_string()) return metric.get<std::string>();
-  if (!metric.is_object()) return "";
-  if (metric.contains("config") && metric["config"].is_object()) {
-    const json& config = metric["config"];
-    for (const char* key : {"fn", "name"}) {
-      if (config.contains(key) && config[key].is_string()) return config[key].get<std::string>();
-    }
+  if (IsFunction(metric)) return metric["config"].get<std::string>();
+  if (!metric.is_object() || !metric.contains("class_name") || !metric["class_name"].is_string()) {
+    return "";
   }
-  if (metric.contains("class_name") && metric["class_name"].is_string()) {
-    return metric["class_name"].get<std::string>();
+  if (metric.contains("config") && metric["config"].is_object() &&
+      metric["config"].contains("fn")) {
+    const json& function = metric["config"]["fn"];
+    if (function.is_string() || IsFunction(function)) return MetricName(function);
   }
-  return "";
+  return metric["class_name"].get<std::string>();
+}
+
+// An accuracy of Keras, without case and underscores; nullopt for others.
+std::optional<AccuracyRule> AccuracyRuleOf(const std::string& name, LossKind loss) {
+  if (name == "accuracy" || name == "acc") return AccuracyRule::kByShape;
+  const bool sparse = loss == LossKind::kSparseCategoricalCrossentropy;
+  if (!sparse && (name == "binary_accuracy" || name == "BinaryAccuracy")) {
+    return AccuracyRule::kBinary;
+  }
+  if (!sparse && (name == "categorical_accuracy" || name == "CategoricalAccuracy")) {
+    return AccuracyRule::kCategorical;
+  }
+  if (sparse && (name == "sparse_categorical_accuracy" || name == "SparseCategoricalAccuracy")) {
+    return AccuracyRule::kCategorical;
+  }
+  return std::nullopt;
+}
+
+// BinaryAccuracy may have a threshold of its own.
+bool HasOtherThreshold(const json& metric) {
+  if (!metric.is_object() || !metric.contains("config") || !metric["config"].is_object()) {
+    return false;
+  }
+  const json& config = metric["config"];
+  return config.contains("threshold") && config["threshold"] != 0.5;
+}
+
+const std::vector<std::string>& KnownMetrics() {
+  static const std::vector<std::string> known = [] {
+    std::vector<std::string> names = {"accuracy",
+                                      "acc",
+                                      "binary_accuracy",
+                                      "categorical_accuracy",
+                                      "sparse_categorical_accuracy",
+                                      "BinaryAccuracy",
+                                      "CategoricalAccuracy",
+                                      "SparseCategoricalAccuracy"};
+    for (const LossRow& row : kLosses) names.push_back(row.name);
+    names.insert(names.end(), std::begin(kOtherMetrics), std::end(kOtherMetrics));
+    return names;
+  }();
+  return known;
 }
 
 Status ReadMetrics(const json& metrics, CompileConfig* compile) {
   if (metrics.is_null()) return {};
-  if (metrics.is_array()) {
+  const bool by_output = metrics.is_object() && !metrics.contains("class_name");
+  if (metrics.is_array() || by_output) {
     for (const json& metric : metrics) DNC_TRY(ReadMetrics(metric, compile));
     return {};
   }
   const std::string name = MetricName(metrics);
-  const std::string expected = RowOf(compile->loss).accuracy;
-  std::vector<std::string> known = {"accuracy", "acc"};
-  if (!expected.empty()) known.push_back(expected);
-  std::string squeezed;
-  for (const char c : expected) {
-    if (c != '_') squeezed += c;
-  }
-  if (name == "accuracy" || name == "acc" ||
-      (!expected.empty() && (name == expected || Lower(name) == squeezed))) {
-    compile->accuracy = true;
-    return {};
-  }
   if (name.empty()) {
     return Error{ErrorCode::kInvalidArgument, "compile: a metric is " + ShortJson(metrics) +
                                                   "; expected a name such as \"accuracy\""};
   }
-  return Error{ErrorCode::kUnsupported, "compile: " + UnknownNameText("metric", name, known) +
-                                            " (with the loss " + RowOf(compile->loss).name + ")"};
+  const std::optional<AccuracyRule> rule = AccuracyRuleOf(name, compile->loss);
+  if (rule && !compile->accuracy && !HasOtherThreshold(metrics)) {
+    compile->accuracy = true;
+    compile->accuracy_rule = *rule;
+    return {};
+  }
+  const std::vector<std::string>& known = KnownMetrics();
+  if (std::find(known.begin(), known.end(), name) == known.end() && FindLoss(name) == nullptr) {
+    return Error{ErrorCode::kUnsupported, "compile: " + UnknownNameText("metric", name, known)};
+  }
+  compile->uncomputed_metrics.push_back(name);
+  return {};
+}
+
+ordered_json FormatLoss(const CompileConfig& compile) {
+  const LossRow& row = RowOf(compile.loss);
+  ordered_json config;
+  if (compile.from_logits) config["from_logits"] = true;
+  if (compile.label_smoothing != 0) config["label_smoothing"] = compile.label_smoothing;
+  if (compile.huber_delta != 1) config["delta"] = compile.huber_delta;
+  if (config.empty() && !compile.sum_reduction) return row.name;
+  config["reduction"] = compile.sum_reduction ? "sum" : "sum_over_batch_size";
+  config["name"] = row.name;
+  ordered_json loss;
+  loss["class_name"] = row.class_name;
+  loss["config"] = std::move(config);
+  return loss;
 }
 
 }  // namespace
+
+const char* LossName(LossKind loss) { return RowOf(loss).name; }
 
 Result<CompileConfig> ReadCompileSection(const json& section) {
   if (!section.is_object()) {
@@ -228,7 +292,11 @@ Result<CompileConfig> ReadCompileSection(const json& section) {
   const json* loss = options.Find("loss");
   const json* metrics = options.Find("metrics");
   if (section.contains("optimizer_config")) optimizer = options.Find("optimizer_config");
-  options.RefuseUnlessNull({"loss_weights", "weighted_metrics", "sample_weight_mode"});
+  const json* weighted_metrics = options.Find("weighted_metrics");
+  if (weighted_metrics == nullptr || !weighted_metrics->empty()) {
+    options.RefuseUnlessNull({"weighted_metrics"});
+  }
+  options.RefuseUnlessNull({"loss_weights", "sample_weight_mode"});
   options.OnlyBool("run_eagerly", false);
   options.OnlyBool("auto_scale_loss", true);
   options.Ignore({"jit_compile", "steps_per_execution"});  // How to run it, not what it is.
@@ -241,41 +309,20 @@ Result<CompileConfig> ReadCompileSection(const json& section) {
   CompileConfig compile;
   DNC_ASSIGN(compile.optimizer, ReadOptimizer(*optimizer));
   DNC_TRY(ReadLoss(*loss, &compile));
-  if (metrics != nullptr) DNC_TRY(ReadMetrics(*metrics, &compile));
+  if (metrics != nullptr && !metrics->is_null()) {
+    DNC_TRY(ReadMetrics(*metrics, &compile));
+    compile.metrics_json = DumpJson(*metrics);
+  }
   return compile;
 }
 
 std::string FormatTrainingConfig(const CompileConfig& compile) {
-  const Optimizer& optimizer = compile.optimizer;
-  const bool sgd = optimizer.kind == OptimizerKind::kSgd;
-  const LossRow& row = RowOf(compile.loss);
-  ordered_json options;
-  options["name"] = sgd ? "SGD" : "Adam";
-  options["learning_rate"] = optimizer.learning_rate;
-  if (sgd) {
-    options["momentum"] = optimizer.momentum;
-    options["nesterov"] = optimizer.nesterov;
-  } else {
-    options["beta_1"] = optimizer.beta_1;
-    options["beta_2"] = optimizer.beta_2;
-    options["epsilon"] = optimizer.epsilon;
-    options["amsgrad"] = optimizer.amsgrad;
-  }
   ordered_json training;
-  if (compile.from_logits) {
-    training["loss"]["class_name"] = row.class_name;
-    training["loss"]["config"]["reduction"] = "sum_over_batch_size";
-    training["loss"]["config"]["name"] = row.name;
-    training["loss"]["config"]["from_logits"] = true;
-  } else {
-    training["loss"] = row.name;
-  }
-  training["metrics"] = ordered_json::array();
-  if (compile.accuracy) training["metrics"].push_back("accuracy");
+  training["loss"] = FormatLoss(compile);
+  training["metrics"] = ordered_json::parse(compile.metrics_json);
   training["weighted_metrics"] = nullptr;
   training["loss_weights"] = nullptr;
-  training["optimizer_config"]["class_name"] = sgd ? "SGD" : "Adam";
-  training["optimizer_config"]["config"] = std::move(options);
+  training["optimizer_config"] = FormatOptimizer(compile.optimizer);
   return DumpJson(training);
 }
 

@@ -1,6 +1,10 @@
 // How a model is compiled: optimizer, loss and metrics. Read from Keras's
 // "training_config", from Keras 3's "compile_config", or from the short form that
 // people write by hand under "compile"; written as Keras 2's "training_config".
+//
+// Of the metrics one accuracy is computed while training. All others that Keras
+// knows (a second accuracy, losses as metrics, AUC, Precision, Recall and so on) are
+// kept and written as they were given, and named in uncomputed_metrics.
 
 #pragma once
 
@@ -16,7 +20,8 @@ namespace dnc::model {
 // loss, metric or option that is not known, with the known ones.
 Result<CompileConfig> ReadCompileSection(const nlohmann::json& section);
 
-// Only options that every Keras from 2.0 to 3 accepts are written.
+// Options are written where they differ from what every Keras from 2.0 to 3 takes for
+// granted, so that a plain section is read by all of them.
 std::string FormatTrainingConfig(const CompileConfig& compile);
 
 }  // namespace dnc::model

@@ -1,5 +1,6 @@
 // Compile sections, as Keras 2, Keras 3 and people write them.
 
+#include "model/compile_section.h"
 #include "model/test_models.h"
 #include "testing/testing.h"
 
@@ -104,34 +105,68 @@ TEST(CompileSectionTest, WritesTheTrainingConfigThatItReadsBack) {
   }
 }
 
+TEST(CompileSectionTest, TellsTheOptimizersOfOldKerasFromTodays) {
+  const Optimizer keras_1 = Compile(R"({"loss": "mse", "optimizer_config": {"class_name":
+      "Adagrad", "config": {"epsilon": 1e-08, "lr": 0.01, "decay": 0.0}}})")
+                                .optimizer;
+  EXPECT_TRUE(keras_1.legacy);
+  EXPECT_EQ(keras_1.initial_accumulator_value, 0);
+  const Optimizer today = Compile(R"({"loss": "mse", "optimizer": "adagrad"})").optimizer;
+  EXPECT_FALSE(today.legacy);
+  EXPECT_EQ(today.initial_accumulator_value, 0.1);
+  const Optimizer nadam = Compile(R"({"loss": "mse", "optimizer_config": {"class_name":
+      "Nadam", "config": {"lr": 0.002, "epsilon": null, "schedule_decay": 0.004}}})")
+                              .optimizer;
+  EXPECT_TRUE(nadam.legacy);
+  EXPECT_EQ(nadam.schedule_decay, 0.004);
+  EXPECT_EQ(nadam.epsilon, 1e-7);
+  EXPECT_EQ(nadam.decay, 0);
+  EXPECT_FALSE(Compile(R"({"loss": "mse", "optimizer_config": {"class_name": "Custom>SGD",
+      "config": {"learning_rate": 0.01, "is_legacy_optimizer": false}}})")
+                   .optimizer.legacy);
+  const Optimizer decayed = Compile(R"({"loss": "mse", "optimizer_config": {"class_name": "SGD",
+      "config": {"lr": 0.1, "decay": 0.5}}})")
+                                .optimizer;
+  EXPECT_TRUE(decayed.legacy);
+  EXPECT_DOUBLE_EQ(LearningRateAt(decayed, 2), 0.05);
+}
+
+TEST(CompileSectionTest, KeepsMetricsThatItDoesNotCompute) {
+  const CompileConfig compile = Compile(R"({"optimizer": "adam", "loss": "binary_crossentropy",
+      "metrics": ["mae", [{"class_name": "AUC", "config": {"name": "my_auc", "num_thresholds": 9}},
+                  "binary_accuracy", "accuracy", {"class_name": "Accuracy", "config":
+                  {"name": "accuracy"}}]]})");
+  EXPECT_TRUE(compile.accuracy);
+  EXPECT_EQ(compile.accuracy_rule, AccuracyRule::kBinary);
+  EXPECT_THAT(compile.uncomputed_metrics,
+              ::testing::ElementsAre("mae", "AUC", "accuracy", "Accuracy"));
+  EXPECT_THAT(FormatTrainingConfig(compile),
+              AllOf(HasSubstr("\"num_thresholds\":9"), HasSubstr("\"my_auc\"")));
+}
+
 TEST(CompileSectionTest, RefusesWhatIsUnknownByName) {
   struct Case {
     const char* compile;
     const char* named;
   };
   for (const Case& wrong : {
-           Case{R"({"optimizer": "rmsprop", "loss": "mse"})", "optimizer \"rmsprop\""},
+           Case{R"({"optimizer": "lars", "loss": "mse"})", "optimizer \"lars\""},
            Case{R"({"optimizer": "adan", "loss": "mse"})", "did you mean \"Adam\""},
            Case{R"({"optimizer": "sgd", "loss": "my_loss"})", "loss \"my_loss\""},
-           Case{R"({"optimizer": "sgd", "loss": "mse", "metrics": ["auc"]})", "metric \"auc\""},
-           Case{R"({"optimizer": "sgd", "loss": "categorical_crossentropy",
-                    "metrics": ["sparse_categorical_accuracy"]})",
-                "sparse_categorical_accuracy"},
+           Case{R"({"optimizer": "sgd", "loss": "mse", "metrics": ["my_f1"]})", "metric \"my_f1\""},
            Case{R"({"optimizer": "sgd", "los": "mse"})", "did you mean \"loss\""},
            Case{R"({"optimizer": {"name": "SGD", "momentun": 1}, "loss": "mse"})",
                 "did you mean \"momentum\""},
-           Case{R"({"optimizer": {"name": "SGD", "clipnorm": 1.0}, "loss": "mse"})", "clipnorm"},
-           Case{R"({"optimizer": {"name": "SGD", "decay": 1e-6}, "loss": "mse"})", "decay"},
+           Case{R"({"optimizer": {"name": "SGD", "clipnorm": 1.0, "clipvalue": 1}, "loss": "mse"})",
+                "only one"},
            Case{R"({"optimizer": {"name": "SGD", "use_ema": true}, "loss": "mse"})", "use_ema"},
            Case{R"({"optimizer": {"name": "SGD", "learning_rate": {"class_name":
-                    "ExponentialDecay", "config": {}}}, "loss": "mse"})",
-                "ExponentialDecay"},
+                    "MyDecay", "config": {}}}, "loss": "mse"})",
+                "schedule \"MyDecay\""},
            Case{R"({"optimizer": "sgd", "loss": "mse", "loss_weights": [2.0]})", "loss_weights"},
-           Case{R"({"optimizer": "sgd", "loss": {"class_name": "CategoricalCrossentropy",
-                    "config": {"label_smoothing": 0.1}}})",
-                "label_smoothing"},
+           Case{R"({"optimizer": "sgd", "loss": ["mse", "mae"]})", "several losses"},
            Case{R"({"optimizer": "sgd", "loss": {"class_name": "MeanSquaredError",
-                    "config": {"reduction": "sum"}}})",
+                    "config": {"reduction": "none"}}})",
                 "reduction"},
        }) {
     EXPECT_THAT(ParseCompiled(wrong.compile),
@@ -156,6 +191,16 @@ TEST(CompileSectionTest, RefusesWhatIsMissingOrWrong) {
                 "learning_rate"},
            Case{R"({"optimizer": {"name": "SGD", "lr": 1, "learning_rate": 1}, "loss": "mse"})",
                 "both"},
+           Case{R"({"optimizer": {"name": "SGD", "learning_rate": {"class_name":
+                    "ExponentialDecay", "config": {}}}, "loss": "mse"})",
+                "initial_learning_rate"},
+           Case{R"({"optimizer": {"name": "SGD", "learning_rate": {"class_name":
+                    "PiecewiseConstantDecay", "config": {"boundaries": [1], "values": [1]}}},
+                    "loss": "mse"})",
+                "one value more"},
+           Case{R"({"optimizer": "sgd", "loss": {"class_name": "CategoricalCrossentropy",
+                    "config": {"label_smoothing": 2}}})",
+                "label_smoothing"},
            Case{R"(5)", "compile: is 5"},
        }) {
     EXPECT_THAT(ParseCompiled(wrong.compile),

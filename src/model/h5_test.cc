@@ -331,13 +331,13 @@ TEST_F(H5Test, RefusesWeightsOfAnotherArchitecture) {
 TEST_F(H5Test, LoadsAModelWhoseCompileSectionIsUnknownWithoutIt) {
   TrainedModel trained = Trained(test::SmallNetworkJson());
   trained.model.training_config_json =
-      R"({"optimizer_config": {"class_name": "RMSprop", "config": {}}, "loss": "mse"})";
+      R"({"optimizer_config": {"class_name": "Lars", "config": {}}, "loss": "mse"})";
   Save(trained);
   const Result<TrainedModel> loaded = LoadH5(path_);
   ASSERT_THAT(loaded, Succeeds());
   EXPECT_FALSE(loaded->model.has_compile);
   EXPECT_EQ(loaded->weights, trained.weights);
-  EXPECT_THAT(loaded->compile_refusal, HasSubstr("RMSprop"));
+  EXPECT_THAT(loaded->compile_refusal, HasSubstr("Lars"));
 }
 
 TEST_F(H5Test, RefusesATruncatedFileOfAnyLength) {

@@ -106,7 +106,10 @@ std::vector<float> InitialWeights(const Model& model, std::uint64_t seed) {
   for (std::size_t i = 0; i < model.weights.size(); ++i) {
     const WeightSpec& weight = model.weights[i];
     Prng prng(DeriveSeed(seed, i));
-    Fill(weight, &prng, std::span(weights).subspan(weight.offset, weight.count));
+    const std::span<float> out = std::span(weights).subspan(weight.offset, weight.count);
+    Fill(weight, &prng, out);
+    const Initializer& initializer = weight.initializer;
+    std::fill(out.begin() + initializer.ones_begin, out.begin() + initializer.ones_end, 1.0f);
   }
   return weights;
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/json_text.h"
+#include "model/recurrent_layers.h"
 
 namespace dnc::model {
 namespace {
@@ -105,6 +106,18 @@ constexpr LayerClass kLayerClasses[] = {
     {"ActivityRegularization", "activity_regularization", LayerKind::kActivityRegularization, 0,
      ReadActivityRegularization, InferSameShape},
     {"Rescaling", "rescaling", LayerKind::kRescaling, 0, ReadRescaling, InferSameShape},
+    {"SimpleRNN", "simple_rnn", LayerKind::kSimpleRnn, 0, ReadSimpleRnn, InferRecurrent},
+    {"LSTM", "lstm", LayerKind::kLstm, 0, ReadLstm, InferRecurrent},
+    {"GRU", "gru", LayerKind::kGru, 0, ReadGru, InferRecurrent},
+    {"ConvLSTM2D", "conv_lstm2d", LayerKind::kConvLstm2D, 2, ReadConvLstm2D, InferConvLstm2D},
+    {"Bidirectional", "bidirectional", LayerKind::kBidirectional, 0, ReadBidirectional,
+     InferBidirectional},
+    {"TimeDistributed", "time_distributed", LayerKind::kTimeDistributed, 0, ReadTimeDistributed,
+     InferTimeDistributed},
+    {"Embedding", "embedding", LayerKind::kEmbedding, 0, ReadEmbedding, InferEmbedding},
+    {"Masking", "masking", LayerKind::kMasking, 0, ReadMasking, InferSameShape},
+    {"RepeatVector", "repeat_vector", LayerKind::kRepeatVector, 0, ReadRepeatVector,
+     InferRepeatVector},
 };
 
 void ReadGivenShape(OptionReader* options, LayerDraft* draft) {
@@ -118,6 +131,12 @@ void ReadGivenShape(OptionReader* options, LayerDraft* draft) {
     if (std::string_view(form.key) == "shape" && draft->layer.kind != LayerKind::kInput) continue;
     const nlohmann::json* value = options->Find(form.key);
     if (value == nullptr || value->is_null()) continue;
+    // Behind an InputLayer Keras repeats an Embedding's [null, null]: it says nothing.
+    const auto is_null = [](const nlohmann::json& axis) { return axis.is_null(); };
+    if (draft->layer.kind == LayerKind::kEmbedding && value->is_array() &&
+        std::all_of(value->begin(), value->end(), is_null)) {
+      continue;
+    }
     Result<array::Shape> shape = ShapeFromJson(*value, form.has_batch);
     if (!shape.ok()) {
       options->Fail(shape.error().code, shape.error().message);
@@ -149,6 +168,7 @@ std::vector<std::string> KnownLayerClasses() {
 Status ReadLayer(const LayerClass& layer_class, OptionReader* options, LayerDraft* draft) {
   draft->layer.kind = layer_class.kind;
   draft->layer.rank = layer_class.rank;
+  draft->layer_class = &layer_class;
   options->Ignore({"name"});
   options->Record("name", draft->layer.name);
   if (layer_class.kind == LayerKind::kInput) {

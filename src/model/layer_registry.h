@@ -16,9 +16,12 @@
 
 namespace dnc::model {
 
+struct LayerClass;
+
 // A layer while it is read: what its options say beyond `Layer`.
 struct LayerDraft {
   Layer layer;
+  const LayerClass* layer_class = nullptr;
   std::vector<WeightSpec> weights;  // In Keras's order, without offsets.
   std::optional<array::Shape> given_input_shape;
   // Of a separable convolution `kernel` is the depthwise one; of a PReLU it is alpha.
@@ -26,6 +29,9 @@ struct LayerDraft {
   array::Shape target_shape;             // Reshape; -1 for the axis to be derived.
   std::vector<std::int64_t> given_axes;  // Counted with the batch axis, or from the end.
   bool keep_dimensions = false;
+  WeightRule recurrent_kernel;
+  std::int64_t repeat_count = 0;    // RepeatVector.
+  std::vector<LayerDraft> wrapped;  // As Layer::wrapped.
 };
 
 struct LayerClass {

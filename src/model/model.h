@@ -62,6 +62,15 @@ enum class LayerKind : std::uint8_t {
   kPRelu,
   kActivityRegularization,
   kRescaling,
+  kSimpleRnn,
+  kLstm,
+  kGru,
+  kConvLstm2D,
+  kBidirectional,
+  kTimeDistributed,
+  kEmbedding,
+  kMasking,
+  kRepeatVector,
 };
 
 enum class Activation : std::uint8_t {
@@ -92,6 +101,24 @@ struct Regularizer {
   double l1 = 0;
   double l2 = 0;
   friend bool operator==(const Regularizer&, const Regularizer&) = default;
+};
+
+enum class MergeMode : std::uint8_t { kConcatenate, kSum, kMultiply, kAverage };
+
+// What the layers of sequences read beside their units and kernels.
+struct SequenceOptions {
+  Activation recurrent_activation = Activation::kSigmoid;
+  bool return_sequences = false;
+  bool go_backwards = false;
+  bool zero_output_for_mask = false;  // Else masked steps repeat the output before them.
+  bool reset_after = true;            // GRU.
+  bool drop_per_gate = false;         // Each gate has masks of its own.
+  double dropout = 0;
+  double recurrent_dropout = 0;
+  MergeMode merge_mode = MergeMode::kConcatenate;  // Bidirectional.
+  std::int64_t input_dim = 0;                      // Embedding.
+  bool mask_zero = false;                          // Embedding.
+  double mask_value = 0;                           // Masking.
 };
 
 struct Layer {
@@ -142,6 +169,10 @@ struct Layer {
   double rescale = 1;  // Rescaling: x * rescale + offset.
   double offset = 0;
   Regularizer activity;  // Of the output, a sample.
+  SequenceOptions sequence;
+  // Bidirectional: the forward and the backward layer; TimeDistributed: one. Their
+  // weights are this layer's, one behind the other; first_weight counts from its first.
+  std::vector<Layer> wrapped;
 };
 
 enum class InitializerKind : std::uint8_t {
@@ -165,6 +196,9 @@ struct Initializer {
   double scale = 1;
   char mode = 'i';
   char distribution = 't';
+  // These elements are 1 instead: the forget gate's in an LSTM's bias.
+  std::int64_t ones_begin = 0;
+  std::int64_t ones_end = 0;
 };
 
 enum class ConstraintKind : std::uint8_t {
@@ -196,18 +230,83 @@ struct WeightSpec {
   std::uint64_t count = 0;
 };
 
-enum class OptimizerKind : std::uint8_t { kSgd, kAdam };
+enum class OptimizerKind : std::uint8_t {
+  kSgd,
+  kAdam,
+  kAdamW,
+  kRmsprop,
+  kAdagrad,
+  kAdadelta,
+  kAdamax,
+  kNadam,
+  kFtrl,
+  kLion,
+};
 
+enum class ScheduleKind : std::uint8_t {
+  kNone,  // Optimizer::learning_rate alone counts.
+  kExponentialDecay,
+  kPiecewiseConstantDecay,
+  kPolynomialDecay,
+  kInverseTimeDecay,
+  kCosineDecay,
+  kCosineDecayRestarts,
+};
+
+// A learning rate as a function of the step; the options as Keras names them.
+struct LearningRateSchedule {
+  ScheduleKind kind = ScheduleKind::kNone;
+  double initial_learning_rate = 0;
+  double decay_steps = 1;  // Also first_decay_steps.
+  double decay_rate = 0;
+  bool staircase = false;
+  std::vector<double> boundaries;  // One less than `values`.
+  std::vector<double> values;
+  double end_learning_rate = 1e-4;
+  double power = 1;
+  bool cycle = false;
+  double alpha = 0;
+  bool has_warmup = false;
+  double warmup_target = 0;
+  double warmup_steps = 0;
+  double t_mul = 2;
+  double m_mul = 1;
+};
+
+// How a model is optimized; each kind reads what Keras gives it.
 struct Optimizer {
   OptimizerKind kind = OptimizerKind::kSgd;
+  // One of Keras before 2.11 (optimizer_v2, and Keras 1 and 2.0 to 2.3): RMSprop and
+  // Adagrad add epsilon outside the root, Nadam's momentum warms up slowly.
+  bool legacy = false;
   double learning_rate = 0.01;
+  LearningRateSchedule schedule;
+  double decay = 0;  // Legacy: learning_rate / (1 + decay * step).
   double momentum = 0;
   bool nesterov = false;
   double beta_1 = 0.9;
   double beta_2 = 0.999;
   double epsilon = 1e-7;
   bool amsgrad = false;
+  double rho = 0.9;
+  bool centered = false;
+  double initial_accumulator_value = 0.1;
+  double schedule_decay = 1;  // Nadam; 0.004 where it is legacy.
+  double learning_rate_power = -0.5;
+  double l1_regularization_strength = 0;
+  double l2_regularization_strength = 0;
+  double l2_shrinkage_regularization_strength = 0;
+  double beta = 0;
+  double weight_decay = 0;
+  // At most one of these is not 0, which means none.
+  double clipvalue = 0;
+  double clipnorm = 0;
+  double global_clipnorm = 0;
 };
+
+// The learning rate of the step number `step`, the first being 0: schedule and decay
+// are applied, Adam's correction of bias is not.
+double LearningRateAt(const Optimizer& optimizer, std::uint64_t step);
 
 enum class LossKind : std::uint8_t {
   kCategoricalCrossentropy,
@@ -215,13 +314,37 @@ enum class LossKind : std::uint8_t {
   kBinaryCrossentropy,
   kMeanSquaredError,
   kHinge,
+  kMeanAbsoluteError,
+  kMeanAbsolutePercentageError,
+  kMeanSquaredLogarithmicError,
+  kSquaredHinge,
+  kCategoricalHinge,
+  kHuber,
+  kLogCosh,
+  kPoisson,
+  kKullbackLeiblerDivergence,
+  kCosineSimilarity,
 };
+
+// Keras's name of a loss: "mean_squared_error".
+const char* LossName(LossKind loss);
+
+// How "accuracy" compares: Keras's binary_accuracy (by threshold) for an output of
+// width 1 and its categorical_accuracy for others; or one of them whatever the width.
+enum class AccuracyRule : std::uint8_t { kByShape, kBinary, kCategorical };
 
 struct CompileConfig {
   Optimizer optimizer;
   LossKind loss = LossKind::kMeanSquaredError;
   bool from_logits = false;
-  bool accuracy = false;  // Whether accuracy is among the metrics.
+  double label_smoothing = 0;  // Categorical and binary cross-entropy.
+  double huber_delta = 1;
+  bool sum_reduction = false;  // The loss of a batch is the sum over it, not the mean.
+  bool accuracy = false;       // Whether an accuracy that is computed is among the metrics.
+  AccuracyRule accuracy_rule = AccuracyRule::kByShape;
+  // Metrics that are kept in training_config_json but not computed, by name.
+  std::vector<std::string> uncomputed_metrics;
+  std::string metrics_json = "[]";  // All of them, as they were given.
 };
 
 struct Model {

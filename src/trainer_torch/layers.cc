@@ -13,6 +13,7 @@
 #include "trainer_torch/augmentation.h"
 #include "trainer_torch/convolution.h"
 #include "trainer_torch/pooling.h"
+#include "trainer_torch/recurrent.h"
 
 namespace dnc::trainer_torch {
 
@@ -305,8 +306,10 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input) {
       return MaxPool(layer, input);
     case LayerKind::kAveragePooling:
       return AveragePool(layer, input);
-    case LayerKind::kGlobalMaxPooling:
     case LayerKind::kGlobalAveragePooling:
+      if (call.mask.defined() && layer.rank == 1) return MaskedAverage(call, input);
+      return GlobalPool(layer, input);
+    case LayerKind::kGlobalMaxPooling:
       return GlobalPool(layer, input);
     case LayerKind::kZeroPadding:
       return ZeroPad(layer, input);
@@ -350,6 +353,8 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input) {
       return at::relu(input) - call.weights[0] * at::relu(-input);
     case LayerKind::kRescaling:
       return input * layer.rescale + layer.offset;
+    default:
+      return ForwardSequence(call, input);
   }
   return input;
 }

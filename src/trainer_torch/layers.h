@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/result.h"
 #include "model/model.h"
 
 namespace dnc::trainer_torch {
@@ -22,6 +23,9 @@ struct LayerCall {
   bool training = false;
   std::uint64_t seed = 0;        // Dropout: of this layer in this batch.
   bool skip_activation = false;  // The last layer's, where the loss takes logits.
+  // Set where the batch's values are not what the layer can take; never null.
+  Status* problem = nullptr;
+  at::Tensor mask;  // Of the input's steps (recurrent.h), or undefined.
 };
 
 // The layer's output. May update BatchNormalization's moving statistics in place.

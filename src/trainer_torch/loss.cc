@@ -1,8 +1,14 @@
+// Formulas: keras/losses.py of Keras 2.15, and keras/backend.py there for the
+// cross-entropies. Every loss is a mean along the last axis (a sum for the
+// cross-entropies of classes, the divergence and the similarity), then reduced over
+// all samples and the axes between.
+
 #include "trainer_torch/loss.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 
 #include "trainer/convert.h"
@@ -40,7 +46,12 @@ at::Tensor Clip(const at::Tensor& probabilities) {
 }  // namespace
 
 Loss::Loss(const model::Model& model)
-    : kind_(model.compile.loss), output_shape_(model.output_shape()) {
+    : kind_(model.compile.loss),
+      label_smoothing_(model.compile.label_smoothing),
+      huber_delta_(model.compile.huber_delta),
+      sum_(model.compile.sum_reduction),
+      accuracy_rule_(model.compile.accuracy_rule),
+      output_shape_(model.output_shape()) {
   takes_logits_ = EndsInMatchingActivation(model, kind_);
   from_logits_ = takes_logits_ || model.compile.from_logits;
   // A sigmoid passes 0.5 where its input passes 0. With from_logits and no sigmoid
@@ -65,7 +76,7 @@ Result<Targets> Loss::ReadTargets(const array::ColumnSpec& y, ByteSpan bytes,
   targets.values = at::empty(sizes, at::kFloat);
   trainer::ConvertToFloat(y.dtype, bytes,
                           {targets.values.data_ptr<float>(), static_cast<std::size_t>(count)});
-  if (kind_ == LossKind::kHinge) {
+  if (kind_ == LossKind::kHinge || kind_ == LossKind::kSquaredHinge) {
     // Labels of 0 and 1 mean -1 and 1, as in Keras.
     const bool binary = at::all((targets.values == 0) | (targets.values == 1)).item<bool>();
     if (binary) targets.values = targets.values * 2 - 1;
@@ -73,45 +84,105 @@ Result<Targets> Loss::ReadTargets(const array::ColumnSpec& y, ByteSpan bytes,
   return targets;
 }
 
-at::Tensor Loss::CategoricalValue(const at::Tensor& rows, const Targets& targets) const {
+at::Tensor Loss::CategoricalValues(const at::Tensor& rows, const Targets& targets) const {
   if (kind_ == LossKind::kSparseCategoricalCrossentropy) {
     const at::Tensor logits = from_logits_ ? rows : at::log(Clip(rows));
-    return at::nll_loss(at::log_softmax(logits, 1), targets.classes);
+    return at::nll_loss(at::log_softmax(logits, 1), targets.classes, /*weight=*/{},
+                        at::Reduction::None);
   }
   const at::Tensor log_probabilities =
       from_logits_ ? at::log_softmax(rows, 1)
                    : at::log(Clip(rows / at::sum(rows, 1, /*keepdim=*/true)));
-  const at::Tensor target = targets.values.reshape(rows.sizes());
-  return at::neg(at::sum(target * log_probabilities, 1)).mean();
+  at::Tensor target = targets.values.reshape(rows.sizes());
+  if (label_smoothing_ != 0) {
+    target = target * (1 - label_smoothing_) + label_smoothing_ / static_cast<double>(rows.size(1));
+  }
+  return at::neg(at::sum(target * log_probabilities, 1));
 }
 
-at::Tensor Loss::BinaryValue(const at::Tensor& output, const at::Tensor& target) const {
-  if (from_logits_) return at::binary_cross_entropy_with_logits(output, target);
+at::Tensor Loss::BinaryValues(const at::Tensor& output, const at::Tensor& labels) const {
+  at::Tensor target = labels;
+  if (label_smoothing_ != 0) target = target * (1 - label_smoothing_) + 0.5 * label_smoothing_;
+  if (from_logits_) {
+    return at::binary_cross_entropy_with_logits(output, target, /*weight=*/{}, /*pos_weight=*/{},
+                                                at::Reduction::None);
+  }
   const at::Tensor p = Clip(output);
   return at::neg(target * at::log(p + kKerasEpsilon) +
-                 (1 - target) * at::log(1 - p + kKerasEpsilon))
-      .mean();
+                 (1 - target) * at::log(1 - p + kKerasEpsilon));
+}
+
+at::Tensor Loss::ElementValues(const at::Tensor& p, const at::Tensor& y) const {
+  switch (kind_) {
+    case LossKind::kBinaryCrossentropy:
+      return BinaryValues(p, y);
+    case LossKind::kMeanSquaredError:
+      return at::mse_loss(p, y, at::Reduction::None);
+    case LossKind::kMeanAbsoluteError:
+      return at::abs(p - y);
+    case LossKind::kMeanAbsolutePercentageError:
+      return 100 * at::abs((y - p) / at::clamp_min(at::abs(y), kKerasEpsilon));
+    case LossKind::kMeanSquaredLogarithmicError:
+      return at::square(at::log(at::clamp_min(p, kKerasEpsilon) + 1) -
+                        at::log(at::clamp_min(y, kKerasEpsilon) + 1));
+    case LossKind::kHinge:
+      return at::relu(1 - y * p);
+    case LossKind::kSquaredHinge:
+      return at::square(at::relu(1 - y * p));
+    case LossKind::kHuber: {
+      const at::Tensor size = at::abs(p - y);
+      const at::Tensor square = 0.5 * at::square(p - y);
+      return at::where(size <= huber_delta_, square,
+                       huber_delta_ * size - 0.5 * huber_delta_ * huber_delta_);
+    }
+    case LossKind::kLogCosh:
+      return (p - y) + at::softplus(-2 * (p - y)) - std::log(2.0);
+    case LossKind::kPoisson:
+      return p - y * at::log(p + kKerasEpsilon);
+    default:
+      return at::Tensor();  // Not a mean of elements.
+  }
+}
+
+at::Tensor Loss::RowValues(const at::Tensor& p, const at::Tensor& y) const {
+  if (kind_ == LossKind::kCategoricalHinge) {
+    const at::Tensor right = at::sum(y * p, -1);
+    const at::Tensor wrong = at::amax((1 - y) * p, -1);
+    return at::relu(wrong - right + 1);
+  }
+  if (kind_ == LossKind::kKullbackLeiblerDivergence) {
+    const at::Tensor target = at::clamp(y, kKerasEpsilon, 1);
+    return at::sum(target * at::log(target / at::clamp(p, kKerasEpsilon, 1)), -1);
+  }
+  // tf.nn.l2_normalize, with its epsilon.
+  const auto normalized = [](const at::Tensor& t) {
+    return t * at::rsqrt(at::clamp_min(at::sum(at::square(t), -1, /*keepdim=*/true), 1e-12));
+  };
+  return at::neg(at::sum(normalized(p) * normalized(y), -1));
 }
 
 at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets) const {
-  switch (kind_) {
-    case LossKind::kCategoricalCrossentropy:
-    case LossKind::kSparseCategoricalCrossentropy:
-      return CategoricalValue(output.reshape({-1, output.size(-1)}), targets);
-    case LossKind::kBinaryCrossentropy:
-      return BinaryValue(output, targets.values);
-    case LossKind::kMeanSquaredError:
-      return at::mse_loss(output, targets.values);
-    case LossKind::kHinge:
-      break;
+  at::Tensor values;
+  if (IsCategorical(kind_)) {
+    values = CategoricalValues(output.reshape({-1, output.size(-1)}), targets);
+  } else {
+    values = ElementValues(output, targets.values);
+    if (!values.defined()) {
+      values = RowValues(output, targets.values);
+    } else if (sum_) {
+      values = values.mean(-1);
+    }
   }
-  return at::relu(1 - targets.values * output).mean();
+  return sum_ ? values.sum() : values.mean();
 }
 
 std::uint64_t Loss::CountCorrect(const at::Tensor& output, const Targets& targets) const {
   const std::int64_t samples = output.size(0);
   at::Tensor right;
-  if (output.dim() < 2 || output.size(-1) == 1) {
+  const bool by_threshold = accuracy_rule_ == model::AccuracyRule::kBinary ||
+                            (accuracy_rule_ == model::AccuracyRule::kByShape &&
+                             (output.dim() < 2 || output.size(-1) == 1));
+  if (by_threshold) {
     const at::Tensor predicted = (output > threshold_).to(at::kFloat).reshape({-1});
     const at::Tensor expected =
         targets.classes.defined() ? targets.classes.to(at::kFloat) : targets.values.reshape({-1});

@@ -34,20 +34,29 @@ class Loss {
   // Errors: kInvalidArgument, a class out of range.
   Result<Targets> ReadTargets(const array::ColumnSpec& y, ByteSpan bytes,
                               std::int64_t samples) const;
-  // The mean over the batch, a scalar that autograd differentiates.
+  // The mean over the batch, or with Keras's reduction "sum" the sum over it of each
+  // sample's means along the last axis: a scalar that autograd differentiates.
   at::Tensor Value(const at::Tensor& output, const Targets& targets) const;
-  // Samples whose prediction is right, as Keras's "accuracy" picks the rule: an
-  // output of one value by threshold 0.5, others by argmax. An output with several
-  // predictions a sample counts by their share.
+  // Samples whose prediction is right, by the model's AccuracyRule. An output with
+  // several predictions a sample counts by their share.
   std::uint64_t CountCorrect(const at::Tensor& output, const Targets& targets) const;
 
  private:
-  at::Tensor CategoricalValue(const at::Tensor& rows, const Targets& targets) const;
-  at::Tensor BinaryValue(const at::Tensor& output, const at::Tensor& target) const;
+  // Of each row of classes; of each element.
+  at::Tensor CategoricalValues(const at::Tensor& rows, const Targets& targets) const;
+  at::Tensor BinaryValues(const at::Tensor& output, const at::Tensor& target) const;
+
+  // Of each element, or undefined for a loss that RowValues() computes of each row.
+  at::Tensor ElementValues(const at::Tensor& output, const at::Tensor& target) const;
+  at::Tensor RowValues(const at::Tensor& output, const at::Tensor& target) const;
 
   model::LossKind kind_ = model::LossKind::kMeanSquaredError;
   bool from_logits_ = false;  // What the loss is given are logits.
   bool takes_logits_ = false;
+  double label_smoothing_ = 0;
+  double huber_delta_ = 1;
+  bool sum_ = false;
+  model::AccuracyRule accuracy_rule_ = model::AccuracyRule::kByShape;
   double threshold_ = 0.5;  // Of what CountCorrect() is given.
   array::Shape output_shape_;
 };

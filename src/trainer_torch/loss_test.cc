@@ -1,10 +1,15 @@
 // Losses and accuracies of one batch, computed by hand from Keras's definitions. The
 // models pass their inputs through, so that x is the output.
 
+#include <ATen/ATen.h>
+
+#include <algorithm>
 #include <cmath>
 
 #include "testing/testing.h"
 #include "trainer_torch/engine_harness.h"
+#include "trainer_torch/keras_figures.h"
+#include "trainer_torch/loss.h"
 
 namespace dnc::trainer_torch {
 namespace {
@@ -76,6 +81,39 @@ TEST(LossTest, HingeTakesLabelsOfZeroAndOneAsSigns) {
   EngineHarness harness(PassThrough("1", R"("hinge")"));
   EXPECT_NEAR(harness.Evaluate({0.3f, -2, 0.5f}, {1, 0, 0}).loss, (0.7 + 0 + 1.5) / 3, 1e-6);
   EXPECT_NEAR(harness.Evaluate({0.3f, -2, 0.5f}, {1, -1, -1}).loss, (0.7 + 0 + 1.5) / 3, 1e-6);
+}
+
+// Values and gradients that Keras computed for two samples of three outputs.
+TEST(LossTest, LossesAndTheirGradientsAreThoseOfKeras) {
+  for (const LossFigure& figure : kLossFigures) {
+    SCOPED_TRACE(figure.loss);
+    const Result<model::Model> model = model::ParseModel(PassThrough("3", figure.loss), "figure");
+    ASSERT_THAT(model, test::Succeeds());
+    const Loss loss(*model);
+    const Result<Targets> targets = loss.ReadTargets({"y", array::DType::kFloat32, {3}, {}},
+                                                     std::as_bytes(std::span(figure.target)), 2);
+    ASSERT_THAT(targets, test::Succeeds());
+    at::Tensor output = at::empty({2, 3}, at::kFloat);
+    std::copy(figure.output.begin(), figure.output.end(), output.data_ptr<float>());
+    output.set_requires_grad(true);
+    const at::Tensor value = loss.Value(output, *targets);
+    const double tolerance = 2e-5 * std::max(1.0f, std::abs(figure.value));
+    EXPECT_NEAR(value.item<float>(), figure.value, tolerance);
+    value.backward();
+    const at::Tensor gradient = output.grad().contiguous();
+    for (std::size_t i = 0; i < figure.gradient.size(); ++i) {
+      const float expected = figure.gradient[i];
+      EXPECT_NEAR(gradient.data_ptr<float>()[i], expected,
+                  2e-5 * std::max(1.0f, std::abs(expected)))
+          << "element " << i;
+    }
+    const Result<model::Model> again = model::ParseModel(model::FormatModel(*model), "again");
+    ASSERT_THAT(again, test::Succeeds());
+    EXPECT_EQ(again->training_config_json, model->training_config_json);
+    EXPECT_EQ(again->compile.sum_reduction, model->compile.sum_reduction);
+    EXPECT_EQ(again->compile.label_smoothing, model->compile.label_smoothing);
+    EXPECT_EQ(again->compile.huber_delta, model->compile.huber_delta);
+  }
 }
 
 TEST(LossTest, AccuracyOfSeveralOutputsIsByTheLargest) {

@@ -1,12 +1,17 @@
+// Formulas: keras/optimizers/{sgd,adam,adamw,rmsprop,adagrad,adadelta,adamax,nadam,
+// ftrl,lion}.py of Keras 2.15, update_step() for dense gradients, which Keras 3 has
+// unchanged; keras/optimizers/legacy/ there for optimizer_v2, where it differs.
+// Clipping: _clip_gradients() of optimizer.py, with tf.clip_by_norm and
+// tf.clip_by_global_norm; weight decay: _apply_weight_decay(), before the update.
+
 #include "trainer_torch/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
-#include "base/human.h"
 
 namespace dnc::trainer_torch {
 
@@ -14,162 +19,356 @@ namespace {
 
 using model::OptimizerKind;
 
-constexpr std::uint32_t kMagic = 0x4f434e44;  // "DNCO"
-constexpr std::uint32_t kVersion = 1;
 // Below this, waking threads costs more than they save.
 constexpr std::int64_t kParallelCountMin = 1 << 16;
+// Sums are made of blocks of this size, so that threads do not change them.
+constexpr std::int64_t kSumBlock = 1 << 14;
 
-const char* KindName(OptimizerKind kind) { return kind == OptimizerKind::kSgd ? "SGD" : "Adam"; }
-
-void Descend(float* __restrict w, const float* __restrict g, std::int64_t count, float rate) {
-#pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
-  for (std::int64_t i = 0; i < count; ++i) w[i] -= rate * g[i];
-}
-
-void DescendWithMomentum(float* __restrict w, const float* __restrict g, float* __restrict v,
-                         std::int64_t count, float rate, float momentum) {
-#pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
-  for (std::int64_t i = 0; i < count; ++i) {
-    v[i] = momentum * v[i] - rate * g[i];
-    w[i] += v[i];
-  }
-}
-
-void DescendNesterov(float* __restrict w, const float* __restrict g, float* __restrict v,
-                     std::int64_t count, float rate, float momentum) {
-#pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
-  for (std::int64_t i = 0; i < count; ++i) {
-    v[i] = momentum * v[i] - rate * g[i];
-    w[i] += momentum * v[i] - rate * g[i];
-  }
-}
-
-struct AdamNumbers {
-  float rate, beta_1, beta_2, epsilon;
+struct Tensor {
+  float* weights;
+  const float* gradients;
+  std::int64_t count;
+  float decay;  // What is taken from each weight first, as a share of it.
 };
 
-void Adam(float* __restrict w, const float* __restrict g, float* __restrict m, float* __restrict v,
-          std::int64_t count, AdamNumbers a) {
+// weights[i] = rule(i, weights[i] after its decay, gradients[i]).
+template <typename Rule>
+void ForEach(const Tensor& tensor, Rule rule) {
+  float* const w = tensor.weights;
+  const float* const g = tensor.gradients;
+  const std::int64_t count = tensor.count;
+  const float decay = tensor.decay;
+  if (decay == 0) {
 #pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
-  for (std::int64_t i = 0; i < count; ++i) {
-    m[i] += (g[i] - m[i]) * (1.0f - a.beta_1);
-    v[i] += (g[i] * g[i] - v[i]) * (1.0f - a.beta_2);
-    w[i] -= a.rate * m[i] / (std::sqrt(v[i]) + a.epsilon);
+    for (std::int64_t i = 0; i < count; ++i) w[i] = rule(i, w[i], g[i]);
+  } else {
+#pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
+    for (std::int64_t i = 0; i < count; ++i) w[i] = rule(i, w[i] - w[i] * decay, g[i]);
   }
 }
 
-void AmsGrad(float* __restrict w, const float* __restrict g, float* __restrict m,
-             float* __restrict v, float* __restrict v_max, std::int64_t count, AdamNumbers a) {
-#pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
-  for (std::int64_t i = 0; i < count; ++i) {
-    m[i] += (g[i] - m[i]) * (1.0f - a.beta_1);
-    v[i] += (g[i] * g[i] - v[i]) * (1.0f - a.beta_2);
-    v_max[i] = v_max[i] > v[i] ? v_max[i] : v[i];
-    w[i] -= a.rate * m[i] / (std::sqrt(v_max[i]) + a.epsilon);
+struct Numbers {
+  explicit Numbers(const model::Optimizer& o)
+      : momentum(static_cast<float>(o.momentum)),
+        beta_1(static_cast<float>(o.beta_1)),
+        beta_2(static_cast<float>(o.beta_2)),
+        epsilon(static_cast<float>(o.epsilon)),
+        rho(static_cast<float>(o.rho)) {}
+  float momentum, beta_1, beta_2, epsilon, rho;
+};
+
+// v = momentum v - lr g; w += v, or with Nesterov w += momentum v - lr g.
+void Sgd(const Tensor& tensor, const model::Optimizer& optimizer, float rate, float* v) {
+  const float momentum = Numbers(optimizer).momentum;
+  if (v == nullptr) {
+    ForEach(tensor, [=](std::int64_t, float w, float g) { return w - rate * g; });
+  } else if (optimizer.nesterov) {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      v[i] = momentum * v[i] - rate * g;
+      return w + (momentum * v[i] - rate * g);
+    });
+  } else {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      v[i] = momentum * v[i] - rate * g;
+      return w + v[i];
+    });
   }
+}
+
+// m += (g - m)(1 - beta_1); v += (g^2 - v)(1 - beta_2); w -= lr_t m / (sqrt(v) + epsilon)
+// with lr_t = lr sqrt(1 - beta_2^t) / (1 - beta_1^t); amsgrad: over the largest v.
+void Adam(const Tensor& tensor, const Numbers& n, float step_rate, float* m, float* v,
+          float* v_max) {
+  const float share_1 = 1.0f - n.beta_1;
+  const float share_2 = 1.0f - n.beta_2;
+  const float epsilon = n.epsilon;
+  if (v_max == nullptr) {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      m[i] += (g - m[i]) * share_1;
+      v[i] += (g * g - v[i]) * share_2;
+      return w - step_rate * m[i] / (std::sqrt(v[i]) + epsilon);
+    });
+  } else {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      m[i] += (g - m[i]) * share_1;
+      v[i] += (g * g - v[i]) * share_2;
+      v_max[i] = v_max[i] > v[i] ? v_max[i] : v[i];
+      return w - step_rate * m[i] / (std::sqrt(v_max[i]) + epsilon);
+    });
+  }
+}
+
+// v = rho v + (1 - rho) g^2; centered: a = rho a + (1 - rho) g and v - a^2 in place of
+// v; w -= lr g / sqrt(v + epsilon), or with momentum u = momentum u + that, w -= u.
+// Legacy without momentum: lr g / (sqrt(v) + epsilon).
+void RmsProp(const Tensor& tensor, const model::Optimizer& optimizer, float rate, float* v,
+             float* u, float* a) {
+  const Numbers n(optimizer);
+  const float rho = n.rho;
+  const float momentum = n.momentum;
+  const float outside = optimizer.legacy && u == nullptr ? n.epsilon : 0.0f;
+  const float inside = outside != 0 ? 0.0f : n.epsilon;
+  const auto increment = [=](std::int64_t i, float g, float mean) {
+    v[i] = rho * v[i] + (1.0f - rho) * g * g;
+    return rate * g / (std::sqrt(v[i] - mean * mean + inside) + outside);
+  };
+  const auto centre = [=](std::int64_t i, float g) {
+    a[i] = rho * a[i] + (1.0f - rho) * g;
+    return a[i];
+  };
+  if (u == nullptr && a == nullptr) {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) { return w - increment(i, g, 0); });
+  } else if (u == nullptr) {
+    ForEach(tensor,
+            [=](std::int64_t i, float w, float g) { return w - increment(i, g, centre(i, g)); });
+  } else if (a == nullptr) {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      u[i] = momentum * u[i] + increment(i, g, 0);
+      return w - u[i];
+    });
+  } else {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      u[i] = momentum * u[i] + increment(i, g, centre(i, g));
+      return w - u[i];
+    });
+  }
+}
+
+// a += g^2; w -= lr g / sqrt(a + epsilon); legacy: / (sqrt(a) + epsilon).
+void Adagrad(const Tensor& tensor, const model::Optimizer& optimizer, float rate, float* a) {
+  const float epsilon = Numbers(optimizer).epsilon;
+  const float inside = optimizer.legacy ? 0.0f : epsilon;
+  const float outside = optimizer.legacy ? epsilon : 0.0f;
+  ForEach(tensor, [=](std::int64_t i, float w, float g) {
+    a[i] += g * g;
+    // A weight that never had a gradient: with a legacy epsilon of 0 this would be 0 / 0.
+    return g == 0 ? w : w - rate * g / (std::sqrt(a[i] + inside) + outside);
+  });
+}
+
+// a = rho a + (1 - rho) g^2; x = sqrt(d + epsilon) / sqrt(a + epsilon) g;
+// d = rho d + (1 - rho) x^2; w -= lr x.
+void Adadelta(const Tensor& tensor, const Numbers& n, float rate, float* a, float* d) {
+  const float rho = n.rho;
+  const float epsilon = n.epsilon;
+  ForEach(tensor, [=](std::int64_t i, float w, float g) {
+    a[i] = rho * a[i] + (1.0f - rho) * g * g;
+    const float x = std::sqrt(d[i] + epsilon) * g / std::sqrt(a[i] + epsilon);
+    d[i] = rho * d[i] + (1.0f - rho) * x * x;
+    return w - rate * x;
+  });
+}
+
+// m as Adam's; u = max(beta_2 u, |g|); w -= lr / (1 - beta_1^t) m / (u + epsilon).
+void Adamax(const Tensor& tensor, const Numbers& n, float step_rate, float* m, float* u) {
+  const float share_1 = 1.0f - n.beta_1;
+  const float beta_2 = n.beta_2;
+  const float epsilon = n.epsilon;
+  ForEach(tensor, [=](std::int64_t i, float w, float g) {
+    m[i] += (g - m[i]) * share_1;
+    const float faded = beta_2 * u[i];
+    const float size = std::abs(g);
+    u[i] = faded > size ? faded : size;
+    return w - step_rate * m[i] / (u[i] + epsilon);
+  });
+}
+
+struct NadamParts {
+  float gradient, momentum, variance_correction;
+};
+
+// m and v as Adam's; w -= lr (momentum part m + gradient part g) / (sqrt(v / (1 -
+// beta_2^t)) + epsilon); for the parts see BeginNadamStep().
+void Nadam(const Tensor& tensor, const Numbers& n, float rate, NadamParts parts, float* m,
+           float* v) {
+  const float share_1 = 1.0f - n.beta_1;
+  const float share_2 = 1.0f - n.beta_2;
+  const float epsilon = n.epsilon;
+  ForEach(tensor, [=](std::int64_t i, float w, float g) {
+    m[i] += (g - m[i]) * share_1;
+    v[i] += (g * g - v[i]) * share_2;
+    const float direction = parts.momentum * m[i] + parts.gradient * g;
+    return w - rate * direction / (std::sqrt(v[i] / parts.variance_correction) + epsilon);
+  });
+}
+
+// n = a + g^2; l += g + 2 shrinkage w - (n^p - a^p) / lr w with p = -learning_rate_power;
+// w = (clip(l, -l1, l1) - l) / (n^p / lr + 2 l2 + beta / lr); a = n.
+void Ftrl(const Tensor& tensor, const model::Optimizer& o, float rate, float* a, float* l) {
+  const auto power = static_cast<float>(-o.learning_rate_power);
+  const auto l1 = static_cast<float>(o.l1_regularization_strength);
+  const auto shrinkage = static_cast<float>(2 * o.l2_shrinkage_regularization_strength);
+  const float l2 = 2 * (static_cast<float>(o.l2_regularization_strength) +
+                        static_cast<float>(o.beta) / (2 * rate));
+  const auto step = [=](std::int64_t i, float w, float g, float before, float after) {
+    l[i] += g + shrinkage * w - (after - before) / rate * w;
+    const float clipped = std::min(std::max(l[i], -l1), l1);
+    return (clipped - l[i]) / (after / rate + l2);
+  };
+  if (power == 0.5f) {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      const float sum = a[i] + g * g;
+      const float result = step(i, w, g, std::sqrt(a[i]), std::sqrt(sum));
+      a[i] = sum;
+      return result;
+    });
+  } else {
+    ForEach(tensor, [=](std::int64_t i, float w, float g) {
+      const float sum = a[i] + g * g;
+      const float result = step(i, w, g, std::pow(a[i], power), std::pow(sum, power));
+      a[i] = sum;
+      return result;
+    });
+  }
+}
+
+// w -= lr sign(beta_1 m + (1 - beta_1) g); m = beta_2 m + (1 - beta_2) g.
+void Lion(const Tensor& tensor, const Numbers& n, float rate, float* m) {
+  const float beta_1 = n.beta_1;
+  const float beta_2 = n.beta_2;
+  ForEach(tensor, [=](std::int64_t i, float w, float g) {
+    const float direction = m[i] * beta_1 + g * (1.0f - beta_1);
+    m[i] = m[i] * beta_2 + g * (1.0f - beta_2);
+    const float sign = (direction > 0 ? 1.0f : 0.0f) - (direction < 0 ? 1.0f : 0.0f);
+    return w - rate * sign;
+  });
+}
+
+double SumOfSquares(std::span<const float> values) {
+  const auto count = static_cast<std::int64_t>(values.size());
+  const std::int64_t block_count = (count + kSumBlock - 1) / kSumBlock;
+  std::vector<double> sums(static_cast<std::size_t>(block_count));
+#pragma omp parallel for schedule(static) if (count >= kParallelCountMin)
+  for (std::int64_t block = 0; block < block_count; ++block) {
+    const std::int64_t end = std::min(count, (block + 1) * kSumBlock);
+    double sum = 0;
+    for (std::int64_t i = block * kSumBlock; i < end; ++i) {
+      const double value = values[static_cast<std::size_t>(i)];
+      sum += value * value;
+    }
+    sums[static_cast<std::size_t>(block)] = sum;
+  }
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+void Scale(std::span<float> values, float factor) {
+  float* const v = values.data();
+  const auto count = static_cast<std::int64_t>(values.size());
+#pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
+  for (std::int64_t i = 0; i < count; ++i) v[i] *= factor;
+}
+
+void ClipByValue(std::span<float> values, float bound) {
+  float* const v = values.data();
+  const auto count = static_cast<std::int64_t>(values.size());
+#pragma omp parallel for simd schedule(static) if (count >= kParallelCountMin)
+  for (std::int64_t i = 0; i < count; ++i) v[i] = std::min(std::max(v[i], -bound), bound);
 }
 
 }  // namespace
 
 OptimizerState::OptimizerState(const model::Optimizer& optimizer, std::uint64_t weight_count)
-    : optimizer_(optimizer), weight_count_(weight_count) {
-  for (int i = 0; i < slot_count(); ++i) slots_.emplace_back(weight_count, 0.0f);
-}
+    : optimizer_(optimizer),
+      weight_count_(weight_count),
+      state_(model::InitialSlots(optimizer, weight_count)) {}
 
-int OptimizerState::slot_count() const {
-  if (optimizer_.kind == OptimizerKind::kSgd) return optimizer_.momentum != 0 ? 1 : 0;
-  return optimizer_.amsgrad ? 3 : 2;
+// With the momentum mu_t = beta_1 (1 - 0.96^(t schedule_decay) / 2) and P_t the product
+// of mu_1 to mu_t: g's part is (1 - mu_t) / (1 - P_t), m's mu_(t+1) / (1 - P_(t+1)).
+void OptimizerState::BeginNadamStep(float step) {
+  const auto beta_1 = static_cast<float>(optimizer_.beta_1);
+  const auto schedule_decay = static_cast<float>(optimizer_.schedule_decay);
+  const auto momentum = [&](float t) {
+    return beta_1 * (1.0f - 0.5f * std::pow(0.96f, schedule_decay * t));
+  };
+  const float now = momentum(step);
+  const float next = momentum(step + 1);
+  const float product = static_cast<float>(state_.momentum_product) * now;
+  state_.momentum_product = product;
+  gradient_part_ = (1.0f - now) / (1.0f - product);
+  momentum_part_ = next / (1.0f - product * next);
 }
 
 void OptimizerState::BeginStep() {
-  ++step_count_;
-  double rate = optimizer_.learning_rate;
-  if (optimizer_.kind == OptimizerKind::kAdam) {
-    const auto t = static_cast<double>(step_count_);
-    rate *= std::sqrt(1 - std::pow(optimizer_.beta_2, t)) / (1 - std::pow(optimizer_.beta_1, t));
+  rate_ = static_cast<float>(model::LearningRateAt(optimizer_, state_.step_count));
+  ++state_.step_count;
+  step_rate_ = rate_;
+  // In float32 as Keras does, which rounds 1 - beta_2^t by up to 6e-5 of itself.
+  const auto t = static_cast<float>(state_.step_count);
+  const float faded_1 = std::pow(static_cast<float>(optimizer_.beta_1), t);
+  const float faded_2 = std::pow(static_cast<float>(optimizer_.beta_2), t);
+  if (optimizer_.kind == OptimizerKind::kAdam || optimizer_.kind == OptimizerKind::kAdamW) {
+    step_rate_ = rate_ * std::sqrt(1 - faded_2) / (1 - faded_1);
+  } else if (optimizer_.kind == OptimizerKind::kAdamax) {
+    step_rate_ = rate_ / (1 - faded_1);
+  } else if (optimizer_.kind == OptimizerKind::kNadam) {
+    variance_correction_ = 1 - faded_2;
+    BeginNadamStep(t);
   }
-  step_rate_ = static_cast<float>(rate);
 }
 
-void OptimizerState::Update(float* weights, const float* gradients, std::uint64_t offset,
+void OptimizerState::ClipTogether(std::span<const std::span<float>> gradients) const {
+  double squares = 0;
+  for (const std::span<float> tensor : gradients) squares += SumOfSquares(tensor);
+  const double bound = optimizer_.global_clipnorm;
+  const double norm = std::sqrt(squares);
+  if (!(norm > bound)) return;
+  for (const std::span<float> tensor : gradients) Scale(tensor, static_cast<float>(bound / norm));
+}
+
+void OptimizerState::Update(float* weights, float* gradients, std::uint64_t offset,
                             std::uint64_t count) {
   DNC_ASSERT(offset + count <= weight_count_);
-  const auto n = static_cast<std::int64_t>(count);
-  const auto slot = [&](std::size_t index) { return slots_[index].data() + offset; };
-  if (optimizer_.kind == OptimizerKind::kAdam) {
-    const AdamNumbers numbers{step_rate_, static_cast<float>(optimizer_.beta_1),
-                              static_cast<float>(optimizer_.beta_2),
-                              static_cast<float>(optimizer_.epsilon)};
-    if (optimizer_.amsgrad) {
-      AmsGrad(weights, gradients, slot(0), slot(1), slot(2), n, numbers);
-    } else {
-      Adam(weights, gradients, slot(0), slot(1), n, numbers);
+  if (optimizer_.clipvalue != 0) {
+    ClipByValue({gradients, count}, static_cast<float>(optimizer_.clipvalue));
+  } else if (optimizer_.clipnorm != 0) {
+    const double norm = std::sqrt(SumOfSquares({gradients, count}));
+    if (norm > optimizer_.clipnorm) {
+      Scale({gradients, count}, static_cast<float>(optimizer_.clipnorm / norm));
     }
-    return;
   }
-  const auto momentum = static_cast<float>(optimizer_.momentum);
-  if (slots_.empty()) {
-    Descend(weights, gradients, n, step_rate_);
-  } else if (optimizer_.nesterov) {
-    DescendNesterov(weights, gradients, slot(0), n, step_rate_, momentum);
-  } else {
-    DescendWithMomentum(weights, gradients, slot(0), n, step_rate_, momentum);
+  const Tensor tensor{weights, gradients, static_cast<std::int64_t>(count),
+                      static_cast<float>(optimizer_.weight_decay) * rate_};
+  const auto slot = [&](std::size_t index) -> float* {
+    return index < state_.slots.size() ? state_.slots[index].data() + offset : nullptr;
+  };
+  const Numbers numbers(optimizer_);
+  switch (optimizer_.kind) {
+    case OptimizerKind::kSgd:
+      return Sgd(tensor, optimizer_, rate_, slot(0));
+    case OptimizerKind::kAdam:
+    case OptimizerKind::kAdamW:
+      return Adam(tensor, numbers, step_rate_, slot(0), slot(1), slot(2));
+    case OptimizerKind::kRmsprop: {
+      float* const momentum = optimizer_.momentum > 0 ? slot(1) : nullptr;
+      float* const mean = optimizer_.centered ? slot(momentum != nullptr ? 2 : 1) : nullptr;
+      return RmsProp(tensor, optimizer_, rate_, slot(0), momentum, mean);
+    }
+    case OptimizerKind::kAdagrad:
+      return Adagrad(tensor, optimizer_, rate_, slot(0));
+    case OptimizerKind::kAdadelta:
+      return Adadelta(tensor, numbers, rate_, slot(0), slot(1));
+    case OptimizerKind::kAdamax:
+      return Adamax(tensor, numbers, step_rate_, slot(0), slot(1));
+    case OptimizerKind::kNadam:
+      return Nadam(tensor, numbers, rate_, {gradient_part_, momentum_part_, variance_correction_},
+                   slot(0), slot(1));
+    case OptimizerKind::kFtrl:
+      return Ftrl(tensor, optimizer_, rate_, slot(0), slot(1));
+    case OptimizerKind::kLion:
+      return Lion(tensor, numbers, rate_, slot(0));
   }
 }
 
-void OptimizerState::Reset() {
-  step_count_ = 0;
-  for (std::vector<float>& slot : slots_) std::fill(slot.begin(), slot.end(), 0.0f);
-}
+void OptimizerState::Reset() { state_ = model::InitialSlots(optimizer_, weight_count_); }
 
 Bytes OptimizerState::Save() const {
-  ByteWriter writer;
-  writer.Put(kMagic);
-  writer.Put(kVersion);
-  writer.Put(static_cast<std::uint8_t>(optimizer_.kind));
-  writer.Put(static_cast<std::uint8_t>(slot_count()));
-  writer.Put(weight_count_);
-  writer.Put(step_count_);
-  for (const std::vector<float>& slot : slots_) writer.PutBytes(std::as_bytes(std::span(slot)));
-  return std::move(writer).Take();
+  return model::EncodeOptimizerState(optimizer_, weight_count_, state_);
 }
 
 Status OptimizerState::Load(ByteSpan bytes) {
-  ByteReader reader(bytes);
-  const auto magic = reader.Get<std::uint32_t>();
-  const auto version = reader.Get<std::uint32_t>();
-  const auto kind = reader.Get<std::uint8_t>();
-  const auto slots = reader.Get<std::uint8_t>();
-  const auto weight_count = reader.Get<std::uint64_t>();
-  const auto step_count = reader.Get<std::uint64_t>();
-  if (!reader.ok() || magic != kMagic) {
-    return Error{ErrorCode::kCorrupt, "not an optimizer state: " + std::to_string(bytes.size()) +
-                                          " bytes that do not begin as one"};
-  }
-  if (version != kVersion) {
-    return Error{ErrorCode::kCorrupt, "an optimizer state of version " + std::to_string(version) +
-                                          "; this program reads version " +
-                                          std::to_string(kVersion)};
-  }
-  if (kind != static_cast<std::uint8_t>(optimizer_.kind) || slots != slot_count() ||
-      weight_count != weight_count_) {
-    return Error{ErrorCode::kCorrupt,
-                 "the optimizer state does not fit: it has " + std::to_string(slots) +
-                     " values for each of " + FormatCount(weight_count) +
-                     " weights, but the model's " + KindName(optimizer_.kind) + " has " +
-                     std::to_string(slot_count()) + " for each of " + FormatCount(weight_count_)};
-  }
-  const std::size_t slot_bytes = weight_count_ * sizeof(float);
-  if (reader.remaining() != slot_bytes * slots_.size()) {
-    return Error{ErrorCode::kCorrupt, "the optimizer state is cut off or too long: " +
-                                          std::to_string(bytes.size()) + " bytes"};
-  }
-  step_count_ = step_count;
-  for (std::vector<float>& slot : slots_) {
-    const ByteSpan raw = reader.GetBytes(slot_bytes);
-    if (!raw.empty()) std::memcpy(slot.data(), raw.data(), raw.size());
-  }
-  return {};
+  return model::DecodeOptimizerState(optimizer_, weight_count_, bytes, &state_);
 }
 
 }  // namespace dnc::trainer_torch

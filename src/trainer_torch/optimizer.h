@@ -1,18 +1,16 @@
 // Keras's update rules over one flat vector of weights: plain loops without
-// libtorch, each weight and each slot read and written once.
-//
-// Formulas: tf.keras 2 (optimizer_v2): SGD v = momentum v - lr g, w += v, with
-// Nesterov w += momentum v - lr g; Adam lr_t = lr sqrt(1 - beta_2^t) / (1 - beta_1^t),
-// w -= lr_t m / (sqrt(v) + epsilon), with amsgrad over the largest v so far.
+// libtorch, each weight and each slot read and written once. The same batches give
+// the same bits, whatever the number of threads.
 
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "base/bytes.h"
 #include "base/result.h"
 #include "model/model.h"
+#include "model/optimizer_state.h"
 
 namespace dnc::trainer_torch {
 
@@ -23,27 +21,37 @@ class OptimizerState {
 
   // Begins a step; then Update() once for each trainable tensor.
   void BeginStep();
-  // weights[0 .. count) are elements offset .. of the flat vector.
-  void Update(float* weights, const float* gradients, std::uint64_t offset, std::uint64_t count);
+  // weights[0 .. count) are elements offset .. of the flat vector. Clipping changes
+  // `gradients`.
+  void Update(float* weights, float* gradients, std::uint64_t offset, std::uint64_t count);
+
+  // Whether ClipTogether() must see all gradients of a step before the first Update().
+  bool clips_together() const { return optimizer_.global_clipnorm != 0; }
+  // Scales all gradients of a step so that their common norm is at most
+  // global_clipnorm.
+  void ClipTogether(std::span<const std::span<float>> gradients) const;
 
   void Reset();
-  // Everything, for exact resumption.
+  // Everything, for exact resumption (model/optimizer_state.h).
   Bytes Save() const;
   // Errors: kCorrupt, not a state of this optimizer and number of weights. The
   // state is unchanged then.
   Status Load(ByteSpan bytes);
 
-  std::uint64_t step_count() const { return step_count_; }
+  std::uint64_t step_count() const { return state_.step_count; }
 
  private:
-  int slot_count() const;
+  void BeginNadamStep(float step);
 
   model::Optimizer optimizer_;
   std::uint64_t weight_count_;
-  std::uint64_t step_count_ = 0;
-  float step_rate_ = 0;  // The learning rate, or Adam's lr_t.
-  // One value a weight: SGD's velocity; or Adam's m, v and with amsgrad the largest v.
-  std::vector<std::vector<float>> slots_;
+  model::OptimizerSlots state_;
+  // Of the current step.
+  float rate_ = 0;           // The learning rate.
+  float step_rate_ = 0;      // With the correction of Adam and Adamax.
+  float gradient_part_ = 0;  // Nadam: the shares of g and m, and v's correction.
+  float momentum_part_ = 0;
+  float variance_correction_ = 1;
 };
 
 }  // namespace dnc::trainer_torch

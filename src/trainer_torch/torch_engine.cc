@@ -17,6 +17,7 @@
 #include "trainer_torch/loss.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/optimizer.h"
+#include "trainer_torch/recurrent.h"
 #include "trainer_torch/regularization.h"
 
 namespace dnc::trainer_torch {
@@ -72,6 +73,7 @@ class TorchEngine final : public trainer::Engine {
   Status Predict(const Batch& batch, std::vector<float>* outputs);
   // What regularizers add, as Keras does in training and in evaluation.
   at::Tensor WithPenalties(at::Tensor loss) const;
+  void ClipTogether();
   void Step();
 
   model::Model model_;
@@ -87,6 +89,7 @@ class TorchEngine final : public trainer::Engine {
   // the same numbers and gradients, over a quarter of the memory.
   std::vector<bool> relu_waits_;
   std::vector<at::Tensor> penalties_;  // Of outputs, in the last ForwardAll().
+  Status problem_;                     // Likewise: what a layer found wrong.
   at::Tensor input_buffer_;
 };
 
@@ -190,6 +193,8 @@ at::Tensor TorchEngine::ReadInput(const Batch& batch) {
 at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
                                    bool skip_last_activation) {
   std::vector<at::Tensor> outputs(model_.layers.size());
+  std::vector<at::Tensor> masks(model_.layers.size());
+  problem_ = {};
   outputs[0] = input;
   penalties_.clear();
   for (std::size_t i = 1; i < model_.layers.size(); ++i) {
@@ -205,7 +210,10 @@ at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
     call.skip_activation =
         relu_waits_[i] || (skip_last_activation && static_cast<int>(i) == model_.output_layer);
     const auto source = static_cast<std::size_t>(layer.inputs[0]);
+    call.mask = masks[source];
+    call.problem = &problem_;
     outputs[i] = Forward(call, outputs[source]);
+    masks[i] = OutputMask(layer, outputs[source], masks[source]);
     if (relu_waits_[source]) {
       outputs[i] = Activate(model::Activation::kRelu, outputs[i], -1, /*in_place=*/false);
     }
@@ -216,11 +224,31 @@ at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
     }
     if (last_use_[source] == i) outputs[source] = at::Tensor();
   }
+  if (batch.kind != BatchKind::kPredict &&
+      masks[static_cast<std::size_t>(model_.output_layer)].defined()) {
+    problem_ = Error{ErrorCode::kInvalidArgument,
+                     model_.layers[static_cast<std::size_t>(model_.output_layer)].name +
+                         ": a mask reaches the model's output, and losses that leave masked steps "
+                         "out are not supported; end with a layer that gives one output a "
+                         "sequence"};
+  }
   return outputs[static_cast<std::size_t>(model_.output_layer)];
+}
+
+void TorchEngine::ClipTogether() {
+  std::vector<std::span<float>> all;
+  for (at::Tensor& weight : weights_) {
+    if (!weight.grad().defined()) continue;
+    weight.mutable_grad() = weight.grad().contiguous();
+    all.emplace_back(weight.grad().data_ptr<float>(),
+                     static_cast<std::size_t>(weight.grad().numel()));
+  }
+  optimizer_->ClipTogether(all);
 }
 
 void TorchEngine::Step() {
   optimizer_->BeginStep();
+  if (optimizer_->clips_together()) ClipTogether();
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     if (!trained_[i] || !weights_[i].grad().defined()) continue;
     // Autograd gives the gradient the layout of the weight; contiguous() copies if not.
@@ -248,6 +276,7 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   for (at::Tensor& weight : weights_) weight.mutable_grad().reset();
   DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
+  DNC_TRY(problem_);
   const at::Tensor loss = WithPenalties(loss_.Value(output, targets));
   BatchResult result;
   result.loss = loss.item<float>();
@@ -267,6 +296,7 @@ Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
   DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
   const at::NoGradGuard no_grad;
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
+  DNC_TRY(problem_);
   BatchResult result;
   result.loss = WithPenalties(loss_.Value(output, targets)).item<float>();
   if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
@@ -277,6 +307,7 @@ Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
 Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
   const at::NoGradGuard no_grad;
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, false).contiguous();
+  DNC_TRY(problem_);
   const float* const values = output.data_ptr<float>();
   outputs->insert(outputs->end(), values, values + output.numel());
   return {};

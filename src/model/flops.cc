@@ -18,6 +18,33 @@ double Kernel(const Model& model, const Layer& layer, int index = 0) {
   return Elements(model.weights[layer.first_weight + index].shape);
 }
 
+// All kernels of a layer: what one step of a sequence uses, or one position of it.
+double AllKernels(const Model& model, const Layer& layer) {
+  double count = 0;
+  for (int i = 0; i < layer.weight_count; ++i) {
+    const array::Shape& shape = model.weights[layer.first_weight + i].shape;
+    // Biases have one axis, or a GRU's two rows.
+    if (shape.size() > 2 || (shape.size() == 2 && shape[0] != 2)) count += Elements(shape);
+  }
+  return count;
+}
+
+// Of the sequence that a layer reads.
+double Steps(const Model& model, const Layer& layer) {
+  return static_cast<double>(model.layers[layer.inputs[0]].output_shape[0]);
+}
+
+double MultiplyAdds(const Model& model, const Layer& layer);
+
+// The wrapped layer, once a step.
+double TimeDistributed(const Model& model, const Layer& layer) {
+  Layer inner = layer.wrapped[0];
+  inner.first_weight = layer.first_weight;
+  inner.weight_count = layer.weight_count;
+  inner.inputs = layer.inputs;
+  return Steps(model, layer) * MultiplyAdds(model, inner);
+}
+
 // At each position of the output (of the input, for a transposed convolution) every
 // element of a kernel is used once.
 double MultiplyAdds(const Model& model, const Layer& layer) {
@@ -44,6 +71,21 @@ double MultiplyAdds(const Model& model, const Layer& layer) {
              positions(layer.output_shape, layer.filters);
     case LayerKind::kLocallyConnected:  // A kernel for each position.
       return Kernel(model, layer);
+    case LayerKind::kSimpleRnn:
+    case LayerKind::kLstm:
+    case LayerKind::kGru:
+    case LayerKind::kBidirectional:
+      return Steps(model, layer) * AllKernels(model, layer);
+    case LayerKind::kConvLstm2D: {
+      const double images = layer.sequence.return_sequences ? Steps(model, layer) : 1;
+      return Steps(model, layer) * AllKernels(model, layer) *
+             positions(layer.output_shape, layer.filters) / std::max(images, 1.0);
+    }
+    case LayerKind::kTimeDistributed:
+      return TimeDistributed(model, layer);
+    case LayerKind::kEmbedding:
+    case LayerKind::kMasking:
+    case LayerKind::kRepeatVector:
     case LayerKind::kInput:
     case LayerKind::kMaxPooling:
     case LayerKind::kAveragePooling:

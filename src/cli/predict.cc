@@ -82,6 +82,7 @@ Status Predict(const PredictOptions& options) {
         R"({"loss": "mse", "optimizer_config": {"class_name": "SGD", "config": {}}})";
     DNC_ASSIGN(trained.model, model::ParseModel(model::FormatModel(trained.model), options.model));
   }
+  DNC_ASSIGN(trained.model, model::BindInputShape(trained.model, x.shape));
   const array::ColumnSpec y = LabelsFor(trained.model);
   DNC_TRY(model::CheckColumns(trained.model, x, y, 0));
   trainer::TrainerOptions trainer_options;

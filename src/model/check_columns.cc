@@ -71,19 +71,41 @@ Status CheckDenseLabels(const Model& model, const ColumnSpec& y, std::uint64_t c
   return {};
 }
 
+Status CheckInput(const Model& model, const ColumnSpec& x) {
+  if (model.input_count > 1) {
+    const Shape expected{static_cast<std::int64_t>(model.input_elements())};
+    if (EqualUpToTrailingOnes(x.shape, expected)) return {};
+    return Invalid("column " + x.name + ": its samples have shape " + ShapeText(x.shape) +
+                   ", but the model has " + std::to_string(model.input_count) +
+                   " inputs of together " + std::to_string(expected[0]) +
+                   " elements; expected the shape " + ShapeText(expected) +
+                   ", with the inputs of a sample one behind the other");
+  }
+  if (EqualUpToTrailingOnes(x.shape, model.input_shape())) return {};
+  return Invalid("column " + x.name + ": its samples have shape " + ShapeText(x.shape) +
+                 ", but the model's input (layer " + model.layers.front().name + ") has shape " +
+                 ShapeText(model.input_shape()));
+}
+
 }  // namespace
 
 Status CheckColumns(const Model& model, const ColumnSpec& x, const ColumnSpec& y,
                     std::uint64_t class_count) {
-  if (!EqualUpToTrailingOnes(x.shape, model.input_shape())) {
-    return Invalid("column " + x.name + ": its samples have shape " + ShapeText(x.shape) +
-                   ", but the model's input (layer " + model.layers.front().name + ") has shape " +
-                   ShapeText(model.input_shape()));
+  if (model.has_variable_axes()) {
+    Result<Model> bound = BindInputShape(model, x.shape);
+    if (!bound.ok()) return bound.error().WithContext("column " + x.name);
+    return CheckColumns(*bound, x, y, class_count);
   }
+  DNC_TRY(CheckInput(model, x));
   if (!model.has_compile) {
     return Invalid(
         "the model has no compile section, so that its loss is not known; add "
         "\"compile\" with \"optimizer\" and \"loss\"");
+  }
+  if (model.output_layers.size() > 1) {
+    return Error{ErrorCode::kUnsupported, "the model has " +
+                                              std::to_string(model.output_layers.size()) +
+                                              " outputs; only models of one output are trained"};
   }
   if (model.compile.loss == LossKind::kSparseCategoricalCrossentropy) {
     return CheckClassLabels(model, y, class_count);

@@ -99,6 +99,7 @@ double MultiplyAdds(const Model& model, const Layer& layer) {
     case LayerKind::kFlatten:
     case LayerKind::kReshape:
     case LayerKind::kPermute:
+    case LayerKind::kMerge:
     case LayerKind::kDropout:
     case LayerKind::kGaussianNoise:
     case LayerKind::kGaussianDropout:

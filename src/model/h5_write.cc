@@ -8,7 +8,6 @@
 #include "hdf/handle.h"
 #include "model/h5.h"
 #include "model/h5_writer.h"
-#include "model/model_text.h"
 
 namespace dnc::model {
 namespace {
@@ -16,48 +15,49 @@ namespace {
 using hdf::H5Handle;
 using hdf::QuietH5;
 
-constexpr const char* kKerasVersion = "2.11.0";
-constexpr const char* kBackend = "tensorflow";
-
-// The layers as Keras's model.layers has them, in order.
-std::vector<const Layer*> SavedLayers(const Model& model) {
-  std::vector<const Layer*> layers;
-  for (const Layer& layer : model.layers) {
-    if (layer.kind == LayerKind::kInput && IsSequential(model)) continue;
-    layers.push_back(&layer);
-  }
-  return layers;
+void WriteVersions(const KerasFile& said, const H5Handle& object, TextEncoding encoding,
+                   H5Writer* writer) {
+  writer->WriteText(object, "keras_version", said.keras_version, encoding);
+  if (!said.backend.empty()) writer->WriteText(object, "backend", said.backend, encoding);
 }
 
 void WriteWeights(const TrainedModel& trained, const H5Handle& file, H5Writer* writer) {
   const Model& model = trained.model;
-  std::vector<const Layer*> layers = SavedLayers(model);
   H5Handle root = writer->CreateGroup(file, "model_weights");
   if (!root.ok()) return;
   std::vector<std::string> layer_names;
-  for (const Layer* layer : layers) layer_names.push_back(layer->name);
-  writer->WriteTextList(root, "layer_names", layer_names);
-  writer->WriteText(root, "backend", kBackend, TextEncoding::kAscii);
-  writer->WriteText(root, "keras_version", kKerasVersion, TextEncoding::kAscii);
+  std::vector<const WeightGroup*> groups;
+  for (const WeightGroup& group : model.weight_groups) {
+    layer_names.push_back(group.name);
+    groups.push_back(&group);
+  }
+  const bool variable_lists = model.keras_file.has_variable_lists;
+  writer->WriteTextList(root, "layer_names", layer_names, variable_lists);
+  if (model.keras_file.repeats_versions) {
+    WriteVersions(model.keras_file, root, TextEncoding::kAscii, writer);
+  }
   // Keras creates the groups in the order of their names.
-  std::sort(layers.begin(), layers.end(),
-            [](const Layer* a, const Layer* b) { return a->name < b->name; });
-  for (const Layer* layer : layers) {
-    const H5Handle group = writer->CreateGroup(root, layer->name);
+  std::sort(groups.begin(), groups.end(),
+            [](const WeightGroup* a, const WeightGroup* b) { return a->name < b->name; });
+  for (const WeightGroup* saved : groups) {
+    const H5Handle group = writer->CreateGroup(root, saved->name);
     if (!group.ok()) return;
-    std::vector<std::string> weight_names;
-    for (int i = 0; i < layer->weight_count; ++i) {
-      weight_names.push_back(model.weights[layer->first_weight + i].name);
-    }
-    writer->WriteTextList(group, "weight_names", weight_names);
-    for (int i = 0; i < layer->weight_count && writer->status().ok(); ++i) {
-      const WeightSpec& weight = model.weights[layer->first_weight + i];
-      writer->WriteDataset(group, weight.name, weight.shape,
+    writer->WriteTextList(group, "weight_names", saved->saved_names, variable_lists);
+    for (std::size_t i = 0; i < saved->weights.size() && writer->status().ok(); ++i) {
+      const WeightSpec& weight = model.weights[static_cast<std::size_t>(saved->weights[i])];
+      writer->WriteDataset(group, saved->saved_names[i], weight.shape,
                            trained.weights.data() + weight.offset);
     }
   }
+  if (!model.keras_file.has_top_level_group) return;
   const H5Handle top_level = writer->CreateGroup(root, "top_level_model_weights");
   if (top_level.ok()) writer->WriteTextList(top_level, "weight_names", {});
+}
+
+TextEncoding EncodingOf(const std::string& text) {
+  const bool ascii = std::all_of(text.begin(), text.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  return ascii ? TextEncoding::kAscii : TextEncoding::kUtf8;
 }
 
 }  // namespace
@@ -68,12 +68,18 @@ Status SaveH5(const TrainedModel& trained, const std::string& path) {
   H5Writer writer(path);
   H5Handle file = writer.CreateFile(4 * trained.weights.size() + (1u << 20));
   DNC_TRY(writer.status());
-  writer.WriteText(file, "keras_version", kKerasVersion, TextEncoding::kUtf8);
-  writer.WriteText(file, "backend", kBackend, TextEncoding::kUtf8);
-  writer.WriteText(file, "model_config", trained.model.model_config_json, TextEncoding::kAscii);
-  if (trained.model.has_compile) {
-    writer.WriteText(file, "training_config", trained.model.training_config_json,
-                     TextEncoding::kAscii);
+  const Model& model = trained.model;
+  WriteVersions(model.keras_file, file,
+                model.keras_file.is_ascii ? TextEncoding::kAscii : TextEncoding::kUtf8, &writer);
+  writer.WriteText(file, "model_config", model.model_config_json,
+                   EncodingOf(model.model_config_json));
+  const KerasFile& said = model.keras_file;
+  const bool is_as_read = said.training_config_read == model.training_config_json;
+  const std::string& training = is_as_read && !said.training_config.empty()
+                                    ? said.training_config
+                                    : model.training_config_json;
+  if (!training.empty()) {
+    writer.WriteText(file, "training_config", training, EncodingOf(training));
   }
   WriteWeights(trained, file, &writer);
   const Bytes image = writer.TakeImage(file);

@@ -57,13 +57,21 @@ void H5Writer::WriteText(const H5Handle& object, const char* name, const std::st
 }
 
 void H5Writer::WriteTextList(const H5Handle& object, const std::string& name,
-                             const std::vector<std::string>& texts) {
+                             const std::vector<std::string>& texts, bool variable_length) {
   if (texts.empty()) {  // NumPy's empty array is of float64.
     const hsize_t none = 0;
     const H5Handle space = Own(H5Screate_simple(1, &none, nullptr), H5Sclose);
     if (!space.ok()) return;
     Own(H5Acreate2(object.id(), name.c_str(), H5T_IEEE_F64LE, space.id(), H5P_DEFAULT, H5P_DEFAULT),
         H5Aclose);
+    return;
+  }
+  if (variable_length) {
+    std::vector<const char*> pointers;
+    for (const std::string& text : texts) pointers.push_back(text.c_str());
+    const hsize_t dimension = texts.size();
+    WriteAttribute(object, name.c_str(), StringType(H5T_VARIABLE, TextEncoding::kAscii, false),
+                   Own(H5Screate_simple(1, &dimension, nullptr), H5Sclose), pointers.data());
     return;
   }
   std::size_t length = 1;

@@ -34,9 +34,10 @@ class H5Writer {
   // A variable-length scalar, as h5py stores bytes (ASCII) and str (UTF-8).
   void WriteText(const hdf::H5Handle& object, const char* name, const std::string& text,
                  TextEncoding encoding);
-  // A list of texts as NumPy's fixed-length bytes; in parts where it is long.
+  // A list of texts as NumPy's fixed-length bytes, in parts where it is long; or, as its
+  // objects, of variable length. Texts have no NUL.
   void WriteTextList(const hdf::H5Handle& object, const std::string& name,
-                     const std::vector<std::string>& texts);
+                     const std::vector<std::string>& texts, bool variable_length = false);
   // A float32 dataset; intermediate groups of its name are created, too.
   void WriteDataset(const hdf::H5Handle& group, const std::string& name, const array::Shape& shape,
                     const float* elements);

@@ -10,114 +10,139 @@ namespace {
 
 using nlohmann::json;
 
+// Of calls of a layer and of outputs of a call.
+constexpr std::int64_t kIndexMax = 1 << 20;
+
+using Inputs = std::vector<TensorReference>;
+
 Error NotKeras(const json& value) {
-  return {ErrorCode::kInvalidArgument, "\a reference is " + ShortJson(value) +
+  return {ErrorCode::kInvalidArgument, "a reference is " + ShortJson(value) +
                                            "; expected a reference such as [\"dense\", 0, 0, {}]"};
 }
 
-Error Unsupported(std::string message) { return {ErrorCode::kUnsupported, std::move(message)}; }
-
-// ["name", node, tensor] or ["name", node, tensor, arguments].
-Result<std::string> NameInReference(const json& reference) {
-  if (!reference.is_array() || reference.size() < 3 || !reference[0].is_string() ||
-      !reference[1].is_number_integer() || !reference[2].is_number_integer()) {
-    return NotKeras(reference);
-  }
-  const std::string name = reference[0].get<std::string>();
-  if (reference[1] != 0) {
-    return Unsupported("takes the output of a later call of the layer " + Quoted(name) +
-                       "; layers that are called more than once (shared layers) are not supported");
-  }
-  if (reference[2] != 0) {
-    return Unsupported("takes output number " + ShortJson(reference[2]) + " of the layer " +
-                       Quoted(name) + "; layers with several outputs are not supported");
-  }
-  if (name.empty()) return NotKeras(reference);
-  return name;
+std::optional<int> Index(const json& value) {
+  if (!value.is_number_integer()) return std::nullopt;
+  const auto number = value.get<std::int64_t>();
+  if (number < 0 || number > kIndexMax) return std::nullopt;
+  return static_cast<int>(number);
 }
 
-// Arguments that a layer is called with, beside its input.
-Status CheckNoArguments(const json& arguments) {
+bool IsReference(const json& value) {
+  return value.is_array() && value.size() >= 3 && value[0].is_string() && value[0] != "" &&
+         Index(value[1]) && Index(value[2]);
+}
+
+// ["name", call, output] or ["name", call, output, arguments].
+Result<TensorReference> ReadReference(const json& value) {
+  if (!IsReference(value)) return NotKeras(value);
+  return TensorReference{value[0].get<std::string>(), *Index(value[1]), *Index(value[2])};
+}
+
+bool IsKeras3Tensor(const json& value) {
+  return value.is_object() && value.contains("config") && value["config"].is_object() &&
+         value["config"].contains("keras_history");
+}
+
+Status ReadTensor(const json& value, Inputs* inputs) {
+  const json& reference = IsKeras3Tensor(value) ? value["config"]["keras_history"] : value;
+  DNC_ASSIGN(TensorReference tensor, ReadReference(reference));
+  inputs->push_back(std::move(tensor));
+  return {};
+}
+
+// Arguments that a layer is called with by name. Tensors are inputs of attention.
+Status ReadArguments(const json& arguments, Inputs* inputs) {
   if (!arguments.is_object()) return NotKeras(arguments);
+  for (const char* key : {"value", "key"}) {
+    const auto found = arguments.find(key);
+    if (found == arguments.end() || found->is_null()) continue;
+    if (IsReference(*found) || IsKeras3Tensor(*found)) DNC_TRY(ReadTensor(*found, inputs));
+  }
   for (const auto& [key, value] : arguments.items()) {
     if (value.is_null()) continue;
-    return Unsupported("is called with the argument " + Quoted(key) + " = " + ShortJson(value) +
-                       "; arguments of calls are not supported");
+    const bool is_tensor = IsReference(value) || IsKeras3Tensor(value);
+    if (is_tensor && (key == "value" || key == "key")) continue;
+    return Error{ErrorCode::kUnsupported, "is called with the argument " + Quoted(key) + " = " +
+                                              ShortJson(value) +
+                                              "; arguments of calls are not supported"};
   }
   return {};
 }
 
-Error SeveralInputs(std::size_t count) {
-  return Unsupported("takes " + std::to_string(count) +
-                     " inputs; only layers with one input are supported");
-}
-
 // Keras 3: {"args": [{"class_name": "__keras_tensor__", "config": {..., "keras_history":
-// ["dense", 0, 0]}}], "kwargs": {}}.
-Result<std::string> InputOfKeras3Node(const json& node) {
-  const auto args = node.find("args");
-  if (args == node.end() || !args->is_array()) return NotKeras(node);
-  if (args->size() != 1) return SeveralInputs(args->size());
-  const json& tensor = (*args)[0];
-  if (tensor.is_array()) return SeveralInputs(tensor.size());
-  if (!tensor.is_object() || !tensor.contains("config") || !tensor["config"].is_object() ||
-      !tensor["config"].contains("keras_history")) {
-    return NotKeras(tensor);
+// ["dense", 0, 0]}}], "kwargs": {}}; an argument may be a list of tensors.
+Result<Inputs> InputsOfKeras3Node(const json& node) {
+  const auto arguments = node.find("args");
+  if (arguments == node.end() || !arguments->is_array()) return NotKeras(node);
+  Inputs inputs;
+  for (const json& argument : *arguments) {
+    if (argument.is_null()) continue;
+    if (!argument.is_array()) {
+      DNC_TRY(ReadTensor(argument, &inputs));
+      continue;
+    }
+    for (const json& tensor : argument) DNC_TRY(ReadTensor(tensor, &inputs));
   }
-  if (const auto kwargs = node.find("kwargs"); kwargs != node.end()) {
-    DNC_TRY(CheckNoArguments(*kwargs));
+  if (const auto named = node.find("kwargs"); named != node.end()) {
+    DNC_TRY(ReadArguments(*named, &inputs));
   }
-  return NameInReference(tensor["config"]["keras_history"]);
+  return inputs;
 }
 
-// Keras 2: [["dense", 0, 0, {}]], or the reference without a list around it.
-Result<std::string> InputOfKeras2Node(const json& node) {
-  const json* reference = &node;
+// Keras 2: [["dense", 0, 0, {}], ...], or the one reference without a list around it.
+Result<Inputs> InputsOfKeras2Node(const json& node) {
+  Inputs inputs;
+  std::vector<const json*> references;
   if (!node.empty() && node[0].is_array()) {
-    if (node.size() != 1) return SeveralInputs(node.size());
-    reference = &node[0];
+    for (const json& reference : node) references.push_back(&reference);
+  } else {
+    references.push_back(&node);
   }
-  if (reference->is_array() && reference->size() > 3) {
-    DNC_TRY(CheckNoArguments((*reference)[3]));
+  for (const json* reference : references) DNC_TRY(ReadTensor(*reference, &inputs));
+  // The arguments of the call stand behind each of its inputs or the first.
+  for (const json* reference : references) {
+    if (reference->size() <= 3) continue;
+    Inputs named;
+    DNC_TRY(ReadArguments((*reference)[3], &named));
+    if (reference == references.front()) inputs.insert(inputs.end(), named.begin(), named.end());
   }
-  return NameInReference(*reference);
+  return inputs;
 }
 
 }  // namespace
 
-Result<std::string> InputOfLayer(const json& layer) {
+Result<std::vector<Inputs>> CallsOfLayer(const json& layer) {
+  std::vector<Inputs> calls;
   const auto nodes = layer.find("inbound_nodes");
-  if (nodes == layer.end() || nodes->is_null()) return std::string();
+  if (nodes == layer.end() || nodes->is_null()) return calls;
   if (!nodes->is_array()) return NotKeras(*nodes);
-  if (nodes->empty()) return std::string();
-  if (nodes->size() > 1) {
-    return Unsupported("is called " + std::to_string(nodes->size()) +
-                       " times; shared layers are not supported");
+  for (const json& node : *nodes) {
+    if (!node.is_object() && !node.is_array()) return NotKeras(node);
+    DNC_ASSIGN(Inputs inputs,
+               node.is_object() ? InputsOfKeras3Node(node) : InputsOfKeras2Node(node));
+    if (inputs.empty()) return NotKeras(node);
+    calls.push_back(std::move(inputs));
   }
-  const json& node = (*nodes)[0];
-  if (node.is_object()) return InputOfKeras3Node(node);
-  if (!node.is_array()) return NotKeras(node);
-  return InputOfKeras2Node(node);
+  return calls;
 }
 
-Result<std::string> SingleEndpoint(const json& config, const char* key) {
+Result<Inputs> Endpoints(const json& config, const char* key) {
   const std::string quoted = "\"" + std::string(key) + "\"";
   const auto found = config.find(key);
   if (found == config.end() || !found->is_array() || found->empty()) {
     return Error{ErrorCode::kInvalidArgument,
                  "the model has no " + quoted + "; expected [[\"name\", 0, 0]]"};
   }
-  const json* reference = &*found;
-  if ((*found)[0].is_array()) {
-    if (found->size() > 1) {
-      return Unsupported("the model has " + std::to_string(found->size()) + " " + quoted +
-                         "; only one input and one output are supported");
-    }
-    reference = &(*found)[0];
+  Inputs endpoints;
+  if (IsReference(*found)) {
+    DNC_TRY(ReadTensor(*found, &endpoints));
+    return endpoints;
   }
-  Result<std::string> name = NameInReference(*reference);
-  if (!name.ok()) return name.error().WithContext(quoted);
-  return name;
+  for (const json& reference : *found) {
+    const Status status = ReadTensor(reference, &endpoints);
+    if (!status.ok()) return status.error().WithContext(quoted);
+  }
+  return endpoints;
 }
 
 }  // namespace dnc::model

@@ -52,6 +52,12 @@ std::string LineAndColumn(std::string_view text, std::size_t byte) {
   return "line " + std::to_string(line) + ", column " + std::to_string(column);
 }
 
+std::string_view Trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
 std::string Shortened(std::string text) {
   constexpr std::size_t kLengthMax = 80;
   if (text.size() > kLengthMax) text = text.substr(0, kLengthMax - 3) + "...";
@@ -76,6 +82,39 @@ Status ParseJsonText(std::string_view text, std::uint64_t bytes_max, nlohmann::j
     return Error{ErrorCode::kInvalidArgument, std::string("not JSON: ") + error.what()};
   }
   return {};
+}
+
+std::string_view MemberText(std::string_view object, std::string_view key) {
+  std::string_view found;
+  int depth = 0;
+  bool in_string = false;
+  std::size_t begin = 0;  // Of the member.
+  std::size_t colon = 0;  // Behind its key; 0 before it is seen.
+  for (std::size_t i = 0; i < object.size(); ++i) {
+    const char c = object[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+      continue;
+    }
+    if (c == '"') in_string = true;
+    if (c == '{' || c == '[') {
+      if (++depth == 1) begin = i + 1;
+    }
+    if (c == ':' && depth == 1 && colon == 0) colon = i;
+    const bool ends = c == '}' || c == ']';
+    if (depth == 1 && (ends || c == ',') && colon != 0) {
+      const std::string_view name = Trimmed(object.substr(begin, colon - begin));
+      // The last of several members of one name counts, as in the parser.
+      if (name.size() == key.size() + 2 && name.substr(1, key.size()) == key) {
+        found = Trimmed(object.substr(colon + 1, i - colon - 1));
+      }
+      begin = i + 1;
+      colon = 0;
+    }
+    if (ends) --depth;
+  }
+  return found;
 }
 
 std::string ShortJson(const nlohmann::json& value) {

@@ -20,6 +20,10 @@ inline constexpr std::uint64_t kJsonValueCountMax = 1u << 20;
 // Errors: kInvalidArgument, not JSON, with the place; kTooLarge, beyond a limit.
 Status ParseJsonText(std::string_view text, std::uint64_t bytes_max, nlohmann::json* document);
 
+// The text of the value of `key` in an object, as it stands; "" if there is none, or if
+// it is written in another way. Requires: `object` was parsed as a JSON object.
+std::string_view MemberText(std::string_view object, std::string_view key);
+
 // The start of a value as JSON, for messages: printable ASCII of at most 80 bytes.
 std::string ShortJson(const nlohmann::json& value);
 // The same of a text, in quotes.

@@ -205,7 +205,7 @@ Result<Bytes> WeightsImage(const TrainedModel& trained, const std::string& path)
 }  // namespace
 
 std::string KerasJson(const Model& model, CompileStyle style) {
-  ordered_json document = ordered_json::parse(model.model_config_json);
+  ordered_json document = ordered_json::parse(model.full_config_json);
   // Both know a functional model as keras.Model; Functional has no public name.
   const std::string class_name = IsSequential(model) ? "Sequential" : "Model";
   document["class_name"] = class_name;

@@ -192,7 +192,7 @@ std::string InnerGroup(const std::string& class_name, const std::string& weight)
 
 Result<std::vector<std::string>> Paths(const Model& model) {
   json document;
-  DNC_TRY(ParseJsonText(model.model_config_json, UINT64_MAX, &document));
+  DNC_TRY(ParseJsonText(model.full_config_json, UINT64_MAX, &document));
   std::map<std::string, Place> places;
   FindPlaces(document, "", "", &places);
   std::vector<std::string> paths(model.weights.size());

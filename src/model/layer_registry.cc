@@ -118,6 +118,14 @@ constexpr LayerClass kLayerClasses[] = {
     {"Masking", "masking", LayerKind::kMasking, 0, ReadMasking, InferSameShape},
     {"RepeatVector", "repeat_vector", LayerKind::kRepeatVector, 0, ReadRepeatVector,
      InferRepeatVector},
+    {"Add", "add", LayerKind::kMerge, 0, ReadAdd, nullptr, JoinElementwise},
+    {"Subtract", "subtract", LayerKind::kMerge, 0, ReadSubtract, nullptr, JoinElementwise},
+    {"Multiply", "multiply", LayerKind::kMerge, 0, ReadMultiply, nullptr, JoinElementwise},
+    {"Average", "average", LayerKind::kMerge, 0, ReadAverage, nullptr, JoinElementwise},
+    {"Maximum", "maximum", LayerKind::kMerge, 0, ReadMaximum, nullptr, JoinElementwise},
+    {"Minimum", "minimum", LayerKind::kMerge, 0, ReadMinimum, nullptr, JoinElementwise},
+    {"Concatenate", "concatenate", LayerKind::kMerge, 0, ReadConcatenate, nullptr, JoinConcatenate},
+    {"Dot", "dot", LayerKind::kMerge, 0, ReadDot, nullptr, JoinDot},
 };
 
 void ReadGivenShape(OptionReader* options, LayerDraft* draft) {
@@ -177,7 +185,11 @@ Status ReadLayer(const LayerClass& layer_class, OptionReader* options, LayerDraf
     draft->layer.trainable = options->Bool("trainable", true);
   }
   ReadGivenShape(options, draft);
-  options->OnlyFloat32("dtype");
+  if (layer_class.kind == LayerKind::kInput) {
+    options->OnlyNumbers("dtype");  // Layers make floats of them, as Keras's do.
+  } else {
+    options->OnlyFloat32("dtype");
+  }
   layer_class.read(options, draft);
   return options->Finish();
 }

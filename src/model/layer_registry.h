@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,9 @@ struct LayerDraft {
   std::vector<std::int64_t> given_axes;  // Counted with the batch axis, or from the end.
   bool keep_dimensions = false;
   WeightRule recurrent_kernel;
-  std::int64_t repeat_count = 0;    // RepeatVector.
-  std::vector<LayerDraft> wrapped;  // As Layer::wrapped.
+  std::int64_t repeat_count = 0;                   // RepeatVector.
+  std::vector<LayerDraft> wrapped;                 // As Layer::wrapped.
+  std::array<std::int64_t, 2> merge_axes{-1, -1};  // Concatenate and Dot, with the batch axis.
 };
 
 struct LayerClass {
@@ -43,6 +45,8 @@ struct LayerClass {
   // Sets the output shape and weights. Errors: kInvalidArgument, a shape that does
   // not fit, both named; kUnsupported.
   Status (*infer)(const array::Shape& input, LayerDraft* draft);
+  // The same of a layer that takes several inputs, which has no `infer`.
+  Status (*join)(std::span<const array::Shape> inputs, LayerDraft* draft) = nullptr;
 };
 
 // null for an unknown class.
@@ -85,6 +89,20 @@ void ReadRescaling(OptionReader* options, LayerDraft* draft);
 void ReadDropout(OptionReader* options, LayerDraft* draft);
 void ReadNoise(OptionReader* options, LayerDraft* draft);
 void ReadActivityRegularization(OptionReader* options, LayerDraft* draft);
+
+// merge_layers.cc:
+void ReadAdd(OptionReader* options, LayerDraft* draft);
+void ReadSubtract(OptionReader* options, LayerDraft* draft);
+void ReadMultiply(OptionReader* options, LayerDraft* draft);
+void ReadAverage(OptionReader* options, LayerDraft* draft);
+void ReadMaximum(OptionReader* options, LayerDraft* draft);
+void ReadMinimum(OptionReader* options, LayerDraft* draft);
+void ReadConcatenate(OptionReader* options, LayerDraft* draft);
+void ReadDot(OptionReader* options, LayerDraft* draft);
+Status JoinElementwise(std::span<const array::Shape> inputs, LayerDraft* draft);
+Status JoinConcatenate(std::span<const array::Shape> inputs, LayerDraft* draft);
+Status JoinDot(std::span<const array::Shape> inputs, LayerDraft* draft);
+
 Status InferInput(const array::Shape& input, LayerDraft* draft);
 Status InferSameShape(const array::Shape& input, LayerDraft* draft);
 Status InferDense(const array::Shape& input, LayerDraft* draft);

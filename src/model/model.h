@@ -71,6 +71,18 @@ enum class LayerKind : std::uint8_t {
   kEmbedding,
   kMasking,
   kRepeatVector,
+  kMerge,  // Of several inputs: Layer::merge.
+};
+
+enum class MergeKind : std::uint8_t {
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kAverage,
+  kMaximum,
+  kMinimum,
+  kConcatenate,
+  kDot,
 };
 
 enum class Activation : std::uint8_t {
@@ -121,13 +133,19 @@ struct SequenceOptions {
   double mask_value = 0;                           // Masking.
 };
 
+// In a shape: an axis whose length comes with the data.
+inline constexpr std::int64_t kVariableAxis = -1;
+
+// One call of a layer.
 struct Layer {
   LayerKind kind = LayerKind::kInput;
-  std::string class_name;  // Keras's: "Conv2D".
-  std::string name;
-  std::vector<int> inputs;    // Indices of layers, all before this one.
-  array::Shape output_shape;  // Of one sample, without the batch axis.
-  int first_weight = 0;       // Into Model::weights.
+  std::string class_name;           // Keras's: "Conv2D".
+  std::string name;                 // In a model within the model: "encoder/dense".
+  std::vector<int> inputs;          // Indices of layers, all before this one.
+  int first_call = -1;              // Of a shared layer called again: the index of its first call.
+  array::Shape output_shape;        // Of one sample, without the batch axis.
+  std::vector<bool> variable_axes;  // Of an input: of each axis; empty, if none is.
+  int first_weight = 0;             // Into Model::weights; the calls of a layer share them.
   int weight_count = 0;
   bool trainable = true;
 
@@ -173,6 +191,9 @@ struct Layer {
   // Bidirectional: the forward and the backward layer; TimeDistributed: one. Their
   // weights are this layer's, one behind the other; first_weight counts from its first.
   std::vector<Layer> wrapped;
+  MergeKind merge = MergeKind::kAdd;
+  std::array<int, 2> merge_axes{0, 0};  // Concatenate: the first; Dot: of each input; from 0.
+  bool normalize = false;               // Dot.
 };
 
 enum class InitializerKind : std::uint8_t {
@@ -347,21 +368,58 @@ struct CompileConfig {
   std::string metrics_json = "[]";  // All of them, as they were given.
 };
 
+// A group of an .h5: a layer of the model, or a model among its layers.
+struct WeightGroup {
+  std::string name;
+  std::vector<int> weights;              // Into Model::weights, in the order of the file.
+  std::vector<std::string> saved_names;  // Of each, within the group: "dense/kernel:0".
+};
+
+// What an .h5 says beside the model, kept so that the model is saved alike.
+struct KerasFile {
+  std::string keras_version = "2.11.0";
+  std::string backend = "tensorflow";  // "": not said, as Keras 1 does not.
+  bool is_ascii = false;               // The encoding of these two in the root.
+  bool repeats_versions = true;        // In the group of the weights.
+  bool has_top_level_group = true;     // Since Keras 2.6.
+  bool has_variable_lists = false;     // Names of layers and weights are of variable length.
+  // The training_config as it came, and what was read of it: it is saved as long as
+  // Model::training_config_json is still that.
+  std::string training_config;
+  std::string training_config_read;
+};
+
 struct Model {
   std::string name;
-  std::vector<Layer> layers;  // In topological order; layers[0] is the one input.
-  int output_layer = 0;
+  // Calls of layers in topological order; the first `input_count` are the inputs.
+  std::vector<Layer> layers;
+  int input_count = 1;
+  bool sequential = false;  // Keras's Sequential, of whose files the input is no layer.
+  std::vector<int> output_layers;
+  int output_layer = 0;  // The first of them.
   std::vector<WeightSpec> weights;
-  std::uint64_t weight_count = 0;  // Elements of the flat vector.
+  std::uint64_t weight_count = 0;          // Elements of the flat vector.
+  std::vector<WeightGroup> weight_groups;  // Of every layer, in Keras's order.
+  KerasFile keras_file;
   bool has_compile = false;
   CompileConfig compile;
   // Keras's JSON of the architecture and the compile section, as they are written
-  // into an .h5 ("model_config", "training_config"; the latter may be empty).
+  // into an .h5 ("model_config", "training_config"; the latter may be empty). A text
+  // that names all layers is kept as it came; any other is written out in full.
   std::string model_config_json;
   std::string training_config_json;
+  // The architecture written out in full, for Keras 2 and 3; that of a model with models
+  // within it is as it came.
+  std::string full_config_json;
 
   const array::Shape& input_shape() const { return layers.front().output_shape; }
   const array::Shape& output_shape() const { return layers[output_layer].output_shape; }
+  // Elements of one sample of all inputs, and of all outputs.
+  std::uint64_t input_elements() const;
+  std::uint64_t output_elements() const;
+  // Whether an input has an axis whose length comes with the data. The shapes are then
+  // those of a stand-in length; BindInputShape() gives the real ones.
+  bool has_variable_axes() const;
 };
 
 struct ModelLimits {
@@ -381,10 +439,19 @@ Result<Model> ParseModel(std::string_view json, const std::string& name,
 // The model as one JSON text that ParseModel reads back to an equal model.
 std::string FormatModel(const Model& model);
 
+// The model for samples of this shape (equal up to trailing axes of length 1), where
+// an axis of its input has no fixed length; otherwise the model as it is. The weights
+// are the same.
+// Errors: kInvalidArgument, a shape that does not fit, both named; kUnsupported, one of
+// several inputs; those of ParseModel.
+Result<Model> BindInputShape(const Model& model, const array::Shape& shape);
+
 // Checks that samples of these columns can be trained on: the input's shape (equal
-// up to trailing axes of length 1), the labels' shape against the output and loss,
+// up to trailing axes of length 1; of several inputs all elements of a sample, one
+// input behind the other), the labels' shape against the output and loss,
 // and `class_count` (0: unknown) against the output's width.
-// Errors: kInvalidArgument, naming both shapes.
+// Errors: kInvalidArgument, naming both shapes; kUnsupported, several outputs; those
+// of BindInputShape.
 Status CheckColumns(const Model& model, const array::ColumnSpec& x, const array::ColumnSpec& y,
                     std::uint64_t class_count);
 

@@ -469,6 +469,13 @@ Status SaveOnnx(const TrainedModel& trained, const std::string& path) {
                                " weights, and ONNX files hold less than 2 GiB; save it as "
                                ".safetensors or .keras"};
   if (4 * model.weight_count > kProtobufBytesMax) return too_large;
+  if (model.has_variable_axes() || model.output_layers.size() > 1) {
+    return Error{ErrorCode::kUnsupported,
+                 path + ": the model has " +
+                     (model.has_variable_axes() ? "an input with an axis that has no length"
+                                                : "several outputs") +
+                     ", which is not written as ONNX; save it as .h5 or .keras"};
+  }
   OnnxGraph graph;
   std::vector<std::string> tensors;
   for (const Layer& layer : model.layers) {

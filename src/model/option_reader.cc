@@ -94,18 +94,11 @@ Result<array::Shape> ShapeFromJson(const json& value, bool has_batch) {
   array::Shape shape;
   for (std::size_t i = 0; i < value.size(); ++i) {
     const json& axis = value[i];
-    if (has_batch && i == 0) {
-      if (axis.is_null()) continue;
-      return Error{ErrorCode::kUnsupported,
-                   "the input's shape " + ShortJson(value) +
-                       " fixes the batch size; only null is supported as its first axis"};
-    }
-    if (axis.is_null()) {
-      return Error{ErrorCode::kUnsupported,
-                   "the input's shape " + ShortJson(value) + " has an axis of variable length"};
-    }
-    const std::optional<std::int64_t> length = WholeNumber(axis);
-    if (!length || *length < 1) return wrong;
+    const bool is_batch = has_batch && i == 0;
+    const std::optional<std::int64_t> length =
+        axis.is_null() ? std::optional(kVariableAxis) : WholeNumber(axis);
+    if (!length || (*length < 1 && !axis.is_null())) return wrong;
+    if (is_batch) continue;  // A batch of another size gives the same numbers.
     shape.push_back(*length);
   }
   return shape;
@@ -314,6 +307,18 @@ void OptionReader::OnlyFloat32(const char* key) {
   Fail(ErrorCode::kUnsupported, "option \"" + std::string(key) + "\" is " +
                                     (text.empty() ? ShortJson(*value) : Quoted(text)) +
                                     "; only \"float32\" is supported");
+}
+
+void OptionReader::OnlyNumbers(const char* key) {
+  const json* value = Find(key);
+  const std::string text = value == nullptr || value->is_null() ? "float32" : DTypeText(*value);
+  Record(key, text);
+  static const std::vector<std::string> kNumbers = {"float32", "bool", "uint8", "uint16", "uint32",
+                                                    "uint64",  "int8", "int16", "int32",  "int64"};
+  if (std::find(kNumbers.begin(), kNumbers.end(), text) != kNumbers.end()) return;
+  Fail(ErrorCode::kUnsupported, "option \"" + std::string(key) + "\" is " +
+                                    (text.empty() ? ShortJson(*value) : Quoted(text)) +
+                                    "; expected \"float32\" or integers such as \"uint8\"");
 }
 
 void OptionReader::Ignore(std::initializer_list<const char*> keys) {

@@ -52,6 +52,7 @@ class OptionReader {
   void RefuseUnlessNull(std::initializer_list<const char*> keys);  // Not recorded.
   void OnlyBool(const char* key, bool value);
   void OnlyFloat32(const char* key);
+  void OnlyNumbers(const char* key);  // float32, or integers of any width.
   // Options without effect on the numbers: any value, not recorded.
   void Ignore(std::initializer_list<const char*> keys);
 
@@ -81,8 +82,9 @@ class OptionReader {
 std::optional<std::int64_t> WholeNumber(const nlohmann::json& value);
 
 // A shape without its batch axis, from a "batch_input_shape" such as
-// [null, 28, 28, 1] (`has_batch`) or an "input_shape".
-// Errors: kInvalidArgument; kUnsupported, a variable axis or a fixed batch size.
+// [null, 28, 28, 1] (`has_batch`) or an "input_shape". A fixed batch size is accepted;
+// null becomes kVariableAxis.
+// Errors: kInvalidArgument.
 Result<array::Shape> ShapeFromJson(const nlohmann::json& value, bool has_batch);
 
 // "unknown activation "rulu"; did you mean "relu"? Known are: ...".

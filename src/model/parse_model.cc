@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <exception>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/human.h"
 #include "model/compile_section.h"
 #include "model/graph.h"
 #include "model/json_text.h"
+#include "model/keras1.h"
 #include "model/layer_registry.h"
 #include "model/model.h"
 #include "model/model_text.h"
@@ -56,64 +59,151 @@ Result<Sections> FindSections(const json& document) {
   return sections;
 }
 
-// Assembles the model layer by layer, and beside it Keras's JSON of it.
+// How an axis of variable length is filled in.
+struct InputLengths {
+  std::int64_t stand_in = 64;
+  std::optional<array::Shape> bound;  // The shape of the one input.
+};
+
+// Equal, where an axis of variable length in `given` equals any.
+bool Matches(const array::Shape& given, const array::Shape& found) {
+  return std::equal(given.begin(), given.end(), found.begin(), found.end(),
+                    [](auto a, auto b) { return a == kVariableAxis || a == b; });
+}
+
+bool HasModelsWithin(const Graph& graph) {
+  return std::any_of(graph.members.begin(), graph.members.end(), [](const GraphMember& member) {
+    return member.layers.size() != 1 || member.layers[0] != member.name;
+  });
+}
+
+// Assembles the model call by call, and beside it Keras's JSON of it.
 class ModelBuilder {
  public:
-  explicit ModelBuilder(const ModelLimits& limits) : limits_(limits) {}
+  ModelBuilder(const ModelLimits& limits, const InputLengths& lengths, const Graph& graph)
+      : limits_(limits), lengths_(lengths), graph_(graph) {}
 
-  Status AddNode(const GraphNode& node, const Graph& graph) {
-    LayerDraft draft;
-    draft.layer.name = node.name;
-    OptionReader options(node.name, node.config);
-    DNC_TRY(ReadLayer(*node.layer_class, &options, &draft));
-    if (model_.layers.empty() && draft.layer.kind != LayerKind::kInput) {
-      DNC_TRY(AddImpliedInput(draft, graph));
-    }
-    if (!model_.layers.empty() && draft.given_input_shape &&
-        *draft.given_input_shape != model_.layers.back().output_shape) {
+  Status AddNodes() {
+    for (const GraphNode& node : graph_.nodes) DNC_TRY(AddNode(node));
+    for (const JoinedInput& joined : graph_.joined) {
+      const Layer& source = LayerAt(joined.node);
+      if (Matches(joined.shape, source.output_shape)) continue;
       return Error{ErrorCode::kInvalidArgument,
-                   node.name + ": its input shape is given as " +
-                       array::ShapeText(*draft.given_input_shape) + ", but the layer before it, " +
-                       model_.layers.back().name + ", gives " +
-                       array::ShapeText(model_.layers.back().output_shape)};
+                   joined.input_layer + ": its shape is " + array::ShapeText(joined.shape) +
+                       ", but it is given the output of " + source.name + ", of shape " +
+                       array::ShapeText(source.output_shape)};
     }
-    return AddDraft(*node.layer_class, options.TakeRecord(), std::move(draft));
+    return {};
   }
 
-  Model Finish(const Graph& graph) {
-    model_.name = graph.name;
-    model_.output_layer = static_cast<int>(model_.layers.size()) - 1;
-    model_.model_config_json = ConfigJson(graph);
+  Model Finish() {
+    model_.name = graph_.name;
+    model_.sequential = graph_.sequential;
+    model_.output_layers = graph_.outputs;
+    model_.output_layer = graph_.outputs.front();
+    model_.input_count = 0;
+    for (const Layer& layer : model_.layers) {
+      if (layer.kind == LayerKind::kInput) ++model_.input_count;
+    }
+    for (const GraphMember& member : graph_.members) {
+      if (!member.is_input || !graph_.sequential) AddGroup(member);
+    }
+    model_.model_config_json = ConfigJson();
     return std::move(model_);
   }
 
  private:
-  // A Sequential may begin with any layer that says its input's shape.
-  Status AddImpliedInput(const LayerDraft& first, const Graph& graph) {
-    LayerDraft input;
-    input.given_input_shape =
-        first.given_input_shape ? first.given_input_shape : graph.build_input_shape;
-    if (!input.given_input_shape) {
+  const Layer& LayerAt(int index) const { return model_.layers[static_cast<std::size_t>(index)]; }
+
+  Status AddNode(const GraphNode& node) {
+    LayerDraft draft;
+    draft.layer.name = node.name;
+    ordered_json record = ordered_json::object();
+    if (node.config == nullptr) {
+      DNC_TRY(ReadImpliedInput(&draft));
+    } else {
+      OptionReader options(node.name, node.config);
+      DNC_TRY(ReadLayer(*node.layer_class, &options, &draft));
+      record = options.TakeRecord();
+    }
+    if (node.frozen && draft.layer.kind != LayerKind::kInput) {
+      draft.layer.trainable = false;
+      record["trainable"] = false;
+    }
+    if (!node.inputs.empty() && draft.given_input_shape &&
+        !Matches(*draft.given_input_shape, LayerAt(node.inputs[0]).output_shape)) {
       return Error{ErrorCode::kInvalidArgument,
-                   first.layer.name +
-                       ": the model's input shape is missing; begin with an InputLayer, or give "
-                       "this layer a \"batch_input_shape\" such as [null, 28, 28, 1]"};
+                   node.name + ": its input shape is given as " +
+                       array::ShapeText(*draft.given_input_shape) + ", but the layer before it, " +
+                       LayerAt(node.inputs[0]).name + ", gives " +
+                       array::ShapeText(LayerAt(node.inputs[0]).output_shape)};
     }
-    input.layer.name = first.layer.name + "_input";
-    const auto is_taken = [&](const GraphNode& node) { return node.name == input.layer.name; };
-    while (std::any_of(graph.nodes.begin(), graph.nodes.end(), is_taken)) {
-      input.layer.name += "_1";
-    }
-    const LayerClass& layer_class = *FindLayerClass("InputLayer");
-    return AddDraft(layer_class, ordered_json::object(), std::move(input));
+    return AddDraft(node, std::move(record), std::move(draft));
   }
 
-  Status AddDraft(const LayerClass& layer_class, ordered_json config, LayerDraft draft) {
+  // A Sequential may begin with any layer that says its input's shape.
+  Status ReadImpliedInput(LayerDraft* input) const {
+    input->layer.kind = LayerKind::kInput;
+    if (graph_.nodes.size() < 2) {
+      return Error{ErrorCode::kInvalidArgument, "the model has no layers but its input"};
+    }
+    const GraphNode& first = graph_.nodes[1];
+    LayerDraft draft;
+    draft.layer.name = first.name;
+    OptionReader options(first.name, first.config);
+    DNC_TRY(ReadLayer(*first.layer_class, &options, &draft));
+    input->given_input_shape =
+        draft.given_input_shape ? draft.given_input_shape : graph_.build_input_shape;
+    for (const JoinedInput& joined : graph_.joined) {
+      if (joined.node == 0 && !input->given_input_shape) input->given_input_shape = joined.shape;
+    }
+    if (input->given_input_shape) return {};
+    return Error{ErrorCode::kInvalidArgument,
+                 first.name +
+                     ": the model's input shape is missing; begin with an InputLayer, or give "
+                     "this layer a \"batch_input_shape\" such as [null, 28, 28, 1]"};
+  }
+
+  Status FillVariableAxes(LayerDraft* input) const {
+    if (!input->given_input_shape) return {};
+    const array::Shape given = *input->given_input_shape;
+    if (lengths_.bound && !Matches(given, *lengths_.bound)) {
+      return Error{ErrorCode::kInvalidArgument,
+                   input->layer.name + ": the input has shape " + array::ShapeText(given) +
+                       " (-1 is any length), but the samples have shape " +
+                       array::ShapeText(*lengths_.bound)};
+    }
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      if (given[i] != kVariableAxis) continue;
+      if (lengths_.bound) {
+        (*input->given_input_shape)[i] = (*lengths_.bound)[i];
+        continue;
+      }
+      input->layer.variable_axes.resize(given.size(), false);
+      input->layer.variable_axes[i] = true;
+      (*input->given_input_shape)[i] = lengths_.stand_in;
+    }
+    return {};
+  }
+
+  Status Infer(const GraphNode& node, LayerDraft* draft) const {
+    std::vector<array::Shape> inputs;
+    for (const int input : node.inputs) inputs.push_back(LayerAt(input).output_shape);
+    if (node.layer_class->join != nullptr) return node.layer_class->join(inputs, draft);
+    if (inputs.size() > 1) {
+      return Error{ErrorCode::kUnsupported, node.name + ": takes " + std::to_string(inputs.size()) +
+                                                " inputs; a layer of class " +
+                                                node.layer_class->class_name + " takes one"};
+    }
+    return node.layer_class->infer(inputs.empty() ? array::Shape() : inputs[0], draft);
+  }
+
+  Status AddDraft(const GraphNode& node, ordered_json config, LayerDraft draft) {
     Layer& layer = draft.layer;
-    layer.kind = layer_class.kind;
-    layer.class_name = layer_class.class_name;
-    const bool first = model_.layers.empty();
-    DNC_TRY(layer_class.infer(first ? array::Shape() : model_.layers.back().output_shape, &draft));
+    layer.kind = node.layer_class->kind;
+    layer.class_name = node.layer_class->class_name;
+    if (layer.kind == LayerKind::kInput) DNC_TRY(FillVariableAxes(&draft));
+    DNC_TRY(Infer(node, &draft));
     const auto element_count = array::ElementCount(layer.output_shape);
     if (!element_count || *element_count > limits_.activation_count_max) {
       return Error{ErrorCode::kTooLarge,
@@ -121,15 +211,69 @@ class ModelBuilder {
                        " has more than " + FormatCount(limits_.activation_count_max) +
                        " elements a sample"};
     }
-    if (!first) layer.inputs = {static_cast<int>(model_.layers.size()) - 1};
-    layer.first_weight = static_cast<int>(model_.weights.size());
-    layer.weight_count = static_cast<int>(draft.weights.size());
-    for (WeightSpec& weight : draft.weights) DNC_TRY(AddWeight(std::move(weight)));
-    if (layer.kind == LayerKind::kInput) config = InputConfig(layer);
-    class_names_.push_back(layer_class.class_name);
+    layer.inputs = node.inputs;
+    layer.first_call = node.first_call;
+    if (node.first_call >= 0) {
+      DNC_TRY(ShareWeights(&draft));
+    } else {
+      layer.first_weight = static_cast<int>(model_.weights.size());
+      layer.weight_count = static_cast<int>(draft.weights.size());
+      for (WeightSpec& weight : draft.weights) DNC_TRY(AddWeight(std::move(weight)));
+      if (layer.kind == LayerKind::kInput) config = InputConfig(layer);
+    }
     configs_.push_back(std::move(config));
+    if (node.first_call < 0) index_of_[node.name] = static_cast<int>(model_.layers.size());
     model_.layers.push_back(std::move(layer));
     return {};
+  }
+
+  // The weights of a layer that is called again must fit its other inputs, too.
+  Status ShareWeights(LayerDraft* draft) const {
+    const Layer& first = LayerAt(draft->layer.first_call);
+    draft->layer.first_weight = first.first_weight;
+    draft->layer.weight_count = first.weight_count;
+    for (std::size_t i = 0; i < draft->weights.size(); ++i) {
+      const WeightSpec& shared = model_.weights[static_cast<std::size_t>(first.first_weight) + i];
+      if (draft->weights[i].shape == shared.shape) continue;
+      return Error{ErrorCode::kInvalidArgument,
+                   draft->layer.name + ": is called again with another input, for which its " +
+                       shared.name + " would have shape " +
+                       array::ShapeText(draft->weights[i].shape) + " and not " +
+                       array::ShapeText(shared.shape)};
+    }
+    return {};
+  }
+
+  // The weights of a member in the order of Keras's files: the trained ones first.
+  void AddGroup(const GraphMember& member) {
+    WeightGroup group;
+    group.name = member.name;
+    for (const std::string& name : member.layers) {
+      const auto found = index_of_.find(name);
+      if (found == index_of_.end()) continue;  // An InputLayer within a model.
+      const Layer& layer = LayerAt(found->second);
+      for (int i = 0; i < layer.weight_count; ++i) group.weights.push_back(layer.first_weight + i);
+    }
+    const auto spec = [&](int index) -> const WeightSpec& {
+      return model_.weights[static_cast<std::size_t>(index)];
+    };
+    std::stable_partition(group.weights.begin(), group.weights.end(),
+                          [&](int index) { return spec(index).trainable; });
+    // Keras says "dense/kernel:0" for the weight "encoder/dense/kernel:0" in "encoder".
+    const bool is_model = member.layers.size() != 1 || member.layers[0] != member.name;
+    std::set<std::string> taken;
+    for (const int index : group.weights) {
+      std::string name = spec(index).name;
+      if (is_model) name.erase(0, member.name.size() + 1);
+      const std::size_t leaf = name.rfind('/', name.rfind('/') - 1);
+      if (is_model && name.rfind('/') != std::string::npos && leaf != std::string::npos &&
+          !taken.contains(name.substr(leaf + 1))) {
+        name.erase(0, leaf + 1);
+      }
+      taken.insert(name);
+      group.saved_names.push_back(std::move(name));
+    }
+    model_.weight_groups.push_back(std::move(group));
   }
 
   Status AddWeight(WeightSpec weight) {
@@ -168,7 +312,10 @@ class ModelBuilder {
 
   static ordered_json InputConfig(const Layer& layer) {
     ordered_json shape = ordered_json::array({nullptr});
-    for (const std::int64_t axis : layer.output_shape) shape.push_back(axis);
+    for (std::size_t i = 0; i < layer.output_shape.size(); ++i) {
+      const bool variable = !layer.variable_axes.empty() && layer.variable_axes[i];
+      shape.push_back(variable ? ordered_json() : ordered_json(layer.output_shape[i]));
+    }
     ordered_json config;
     config["batch_input_shape"] = std::move(shape);
     config["dtype"] = "float32";
@@ -178,51 +325,146 @@ class ModelBuilder {
     return config;
   }
 
-  static ordered_json Endpoint(const Layer& layer) {
-    return ordered_json::array({ordered_json::array({layer.name, 0, 0})});
+  // ["dense", 0, 0], or with the arguments of a call behind it.
+  ordered_json Reference(int index, bool of_call) const {
+    ordered_json reference = ordered_json::array({LayerAt(index).name, call_numbers_[index], 0});
+    if (of_call) reference.push_back(ordered_json::object());
+    return reference;
   }
 
-  std::string ConfigJson(const Graph& graph) {
+  // In full, as Keras 2 writes it. Models within the model are written as their layers.
+  std::string ConfigJson() {
+    const bool chain = graph_.sequential && !HasModelsWithin(graph_);
+    std::map<int, std::size_t> position;  // Of a layer's first call, in `layers`.
     ordered_json layers = ordered_json::array();
     for (std::size_t i = 0; i < model_.layers.size(); ++i) {
-      ordered_json layer;
-      layer["class_name"] = class_names_[i];
-      layer["config"] = std::move(configs_[i]);
-      if (!graph.sequential) {
-        layer["name"] = model_.layers[i].name;
-        layer["inbound_nodes"] = ordered_json::array();
-        if (i > 0) {
-          layer["inbound_nodes"] = ordered_json::array({ordered_json::array(
-              {ordered_json::array({model_.layers[i - 1].name, 0, 0, ordered_json::object()})})});
+      const Layer& layer = model_.layers[i];
+      const int index = static_cast<int>(i);
+      const int first = layer.first_call < 0 ? index : layer.first_call;
+      if (layer.first_call < 0) {
+        position[index] = layers.size();
+        ordered_json written;
+        written["class_name"] = graph_.nodes[i].layer_class->class_name;
+        written["config"] = std::move(configs_[i]);
+        if (!chain) {
+          written["name"] = layer.name;
+          written["inbound_nodes"] = ordered_json::array();
         }
+        layers.push_back(std::move(written));
       }
-      layers.push_back(std::move(layer));
+      if (chain || layer.kind == LayerKind::kInput) {
+        call_numbers_.push_back(0);
+        continue;
+      }
+      ordered_json& calls = layers[position[first]]["inbound_nodes"];
+      ordered_json inputs = ordered_json::array();
+      for (const int input : layer.inputs) inputs.push_back(Reference(input, true));
+      call_numbers_.push_back(static_cast<int>(calls.size()));
+      calls.push_back(std::move(inputs));
     }
     ordered_json document;
-    document["class_name"] = graph.sequential ? "Sequential" : "Functional";
-    document["config"]["name"] = graph.name;
+    document["class_name"] = chain ? "Sequential" : "Functional";
+    document["config"]["name"] = graph_.name;
     document["config"]["layers"] = std::move(layers);
-    if (!graph.sequential) {
-      document["config"]["input_layers"] = Endpoint(model_.layers.front());
-      document["config"]["output_layers"] = Endpoint(model_.layers.back());
+    if (!chain) {
+      ordered_json inputs = ordered_json::array();
+      for (int i = 0; i < model_.input_count; ++i) inputs.push_back(Reference(i, false));
+      ordered_json outputs = ordered_json::array();
+      for (const int output : model_.output_layers) outputs.push_back(Reference(output, false));
+      document["config"]["input_layers"] = std::move(inputs);
+      document["config"]["output_layers"] = std::move(outputs);
     }
     return DumpJson(document);
   }
 
   ModelLimits limits_;
+  InputLengths lengths_;
+  const Graph& graph_;
   Model model_;
-  std::vector<const char*> class_names_;
+  std::map<std::string, int> index_of_;  // The first call of each layer.
   std::vector<ordered_json> configs_;
+  std::vector<int> call_numbers_;  // Of each of model_.layers, among those of its layer.
 };
 
-Result<Model> BuildModel(std::string_view text, const ModelLimits& limits) {
+// The text of the architecture, to be kept; "" if it cannot be.
+std::string ArchitectureText(std::string_view text, const json& document) {
+  if (document.contains("model_config")) return std::string(MemberText(text, "model_config"));
+  const std::string_view class_name = MemberText(text, "class_name");
+  const std::string_view config = MemberText(text, "config");
+  if (class_name.empty() || config.empty()) return "";
+  return "{\"class_name\": " + std::string(class_name) + ", \"config\": " + std::string(config) +
+         "}";
+}
+
+Result<Model> BuildGraph(const Graph& graph, const ModelLimits& limits,
+                         const InputLengths& lengths) {
+  ModelBuilder builder(limits, lengths, graph);
+  DNC_TRY(builder.AddNodes());
+  return builder.Finish();
+}
+
+// Whether the weights are the same for another length of the variable axes.
+Status CheckVariableAxes(const Graph& graph, const ModelLimits& limits, const Model& model) {
+  DNC_ASSIGN(const Model other, BuildGraph(graph, limits, {.stand_in = 96, .bound = {}}));
+  for (std::size_t i = 0; i < model.weights.size(); ++i) {
+    if (model.weights[i].shape == other.weights[i].shape) continue;
+    return Error{ErrorCode::kInvalidArgument,
+                 model.weights[i].name +
+                     ": its shape depends on the length of an axis of the input that has none (" +
+                     array::ShapeText(model.weights[i].shape) + " for 64, " +
+                     array::ShapeText(other.weights[i].shape) +
+                     " for 96); give the input's axis a length"};
+  }
+  return {};
+}
+
+// "" if it is not said.
+std::string KerasVersion(const json& document) {
+  if (!document.is_object() || !document.contains("keras_version")) return "";
+  const json& version = document["keras_version"];
+  return version.is_string() && version.get<std::string>().size() <= 32 ? version.get<std::string>()
+                                                                        : "";
+}
+
+// Keras 2 cannot read what only Keras 3 writes, such as the module of a layer.
+bool HasModules(const json& architecture) {
+  if (architecture.contains("module")) return true;
+  const json& config = architecture["config"];
+  if (!config.is_object() || !config.contains("layers") || !config["layers"].is_array()) {
+    return false;
+  }
+  return std::any_of(config["layers"].begin(), config["layers"].end(),
+                     [](const json& layer) { return layer.contains("module"); });
+}
+
+Result<Model> BuildModel(std::string_view text, const ModelLimits& limits,
+                         const InputLengths& lengths) {
   json document;
   DNC_TRY(ParseJsonText(text, limits.json_bytes_max, &document));
+  const std::string version = KerasVersion(document);
+  const bool of_keras1 = version.starts_with("1.");
+  if (of_keras1) {
+    TranslateKeras1(document.contains("model_config") ? &document["model_config"] : &document);
+  }
   DNC_ASSIGN(const Sections sections, FindSections(document));
   DNC_ASSIGN(const Graph graph, ReadGraph(*sections.architecture, limits));
-  ModelBuilder builder(limits);
-  for (const GraphNode& node : graph.nodes) DNC_TRY(builder.AddNode(node, graph));
-  Model model = builder.Finish(graph);
+  DNC_ASSIGN(Model model, BuildGraph(graph, limits, lengths));
+  if (model.has_variable_axes()) DNC_TRY(CheckVariableAxes(graph, limits, model));
+  const std::string kept = ArchitectureText(text, document);
+  const bool nested = HasModelsWithin(graph);
+  const bool of_keras3 = HasModules(*sections.architecture);
+  // What only Keras 3 reads is kept where it is that of a file, and where it must be.
+  const bool keep = !of_keras3 || nested || document.contains("model_config");
+  if (graph.all_named && !kept.empty() && !of_keras1 && keep) {
+    model.full_config_json = nested ? kept : model.model_config_json;
+    model.model_config_json = kept;
+    if (of_keras3) model.keras_file.keras_version = "3.0.0";
+    if (!version.empty()) model.keras_file.keras_version = version;
+  } else {
+    // What was written out in full says all that is known, and the names of files.
+    DNC_ASSIGN(model,
+               BuildModel(R"({"model_config":)" + model.model_config_json + "}", limits, lengths));
+  }
   if (sections.compile != nullptr) {
     DNC_ASSIGN(model.compile, ReadCompileSection(*sections.compile));
     model.has_compile = true;
@@ -231,22 +473,74 @@ Result<Model> BuildModel(std::string_view text, const ModelLimits& limits) {
   return model;
 }
 
+// Catches what the JSON library throws: no case of it is known.
+Result<Model> Build(std::string_view text, const std::string& name, const ModelLimits& limits,
+                    const InputLengths& lengths) {
+  try {
+    Result<Model> model = BuildModel(text, limits, lengths);
+    if (!model.ok()) return model.error().WithContext(name);
+    return model;
+  } catch (const std::exception& error) {
+    return Error{ErrorCode::kInternal, name + ": " + error.what()};
+  }
+}
+
 }  // namespace
 
 Result<Model> ParseModel(std::string_view json_text, const std::string& name,
                          const ModelLimits& limits) {
-  try {
-    Result<Model> model = BuildModel(json_text, limits);
-    if (!model.ok()) return model.error().WithContext(name);
-    return model;
-  } catch (const std::exception& error) {  // Of the JSON library: no case of it is known.
-    return Error{ErrorCode::kInternal, name + ": " + error.what()};
+  return Build(json_text, name, limits, {});
+}
+
+Result<Model> BindInputShape(const Model& model, const array::Shape& shape) {
+  if (!model.has_variable_axes()) return model;
+  if (model.input_count != 1) {
+    return Error{ErrorCode::kUnsupported,
+                 "the model has " + std::to_string(model.input_count) +
+                     " inputs, and some of their axes have no fixed length; that is supported of "
+                     "one input only: give the axes a length"};
   }
+  InputLengths lengths;
+  lengths.bound = shape;
+  const std::size_t rank = model.input_shape().size();
+  while (lengths.bound->size() < rank) lengths.bound->push_back(1);
+  while (lengths.bound->size() > rank && lengths.bound->back() == 1) lengths.bound->pop_back();
+  DNC_ASSIGN(Model bound, Build(FormatModel(model), model.name, {}, lengths));
+  bound.weight_groups = model.weight_groups;
+  bound.keras_file = model.keras_file;
+  return bound;
+}
+
+std::uint64_t Model::input_elements() const {
+  std::uint64_t count = 0;
+  for (int i = 0; i < input_count; ++i) {
+    count += array::ElementCount(layers[static_cast<std::size_t>(i)].output_shape).value_or(0);
+  }
+  return count;
+}
+
+std::uint64_t Model::output_elements() const {
+  std::uint64_t count = 0;
+  for (const int output : output_layers) {
+    count += array::ElementCount(layers[static_cast<std::size_t>(output)].output_shape).value_or(0);
+  }
+  return count;
+}
+
+bool Model::has_variable_axes() const {
+  for (int i = 0; i < input_count; ++i) {
+    if (!layers[static_cast<std::size_t>(i)].variable_axes.empty()) return true;
+  }
+  return false;
 }
 
 std::string FormatModel(const Model& model) {
   std::string text = "{\"model_config\":" + model.model_config_json;
   if (model.has_compile) text += ",\"training_config\":" + model.training_config_json;
+  const std::string& version = model.keras_file.keras_version;
+  if (version != KerasFile().keras_version) {
+    text += ",\"keras_version\":" + DumpJson(ordered_json(version));
+  }
   return text + "}";
 }
 
@@ -263,8 +557,6 @@ Status ReadTrainingConfig(std::string_view text, const ModelLimits& limits, Mode
   }
 }
 
-bool IsSequential(const Model& model) {
-  return model.model_config_json.starts_with("{\"class_name\":\"Sequential\"");
-}
+bool IsSequential(const Model& model) { return model.sequential; }
 
 }  // namespace dnc::model

@@ -257,6 +257,7 @@ Status ProcessTrainer::Configure(const model::Model& model, const TrainerOptions
   DNC_TRY(impl.Alive());
   impl.configured = false;
   DNC_TRY(CheckTrainerOptions(model, options, impl.threads_max));
+  DNC_ASSIGN(const model::Model bound, model::BindInputShape(model, options.x.shape));
   const std::string json = model::FormatModel(model);
   if (json.size() > kModelJsonBytesMax) {
     return Error{ErrorCode::kTooLarge, "the model's description has " +
@@ -279,7 +280,7 @@ Status ProcessTrainer::Configure(const model::Model& model, const TrainerOptions
   impl.failure.reset();
   impl.options = options;
   impl.weight_count = model.weight_count;
-  impl.output_count = array::ElementCount(model.output_shape()).value_or(0);
+  impl.output_count = bound.output_elements();
   impl.predicted_samples = 0;
   impl.configured = true;
   return {};

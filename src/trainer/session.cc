@@ -63,10 +63,11 @@ Status TrainerSession::Configure(const model::Model& model, const TrainerOptions
   totals_ = {};
   outputs_ = {};
   DNC_TRY(CheckTrainerOptions(model, options, threads_max_));
-  DNC_TRY(engine_->Configure(model, options));
+  DNC_ASSIGN(const model::Model bound, model::BindInputShape(model, options.x.shape));
+  DNC_TRY(engine_->Configure(bound, options));
   options_ = options;
-  weight_count_ = model.weight_count;
-  output_count_ = array::ElementCount(model.output_shape()).value_or(0);
+  weight_count_ = bound.weight_count;
+  output_count_ = bound.output_elements();
   configured_ = true;
   return {};
 }

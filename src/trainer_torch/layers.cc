@@ -12,6 +12,7 @@
 #include "base/prng.h"
 #include "trainer_torch/augmentation.h"
 #include "trainer_torch/convolution.h"
+#include "trainer_torch/merge.h"
 #include "trainer_torch/pooling.h"
 #include "trainer_torch/recurrent.h"
 
@@ -353,6 +354,8 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input) {
       return at::relu(input) - call.weights[0] * at::relu(-input);
     case LayerKind::kRescaling:
       return input * layer.rescale + layer.offset;
+    case LayerKind::kMerge:
+      return Merge(layer, call.inputs);
     default:
       return ForwardSequence(call, input);
   }

@@ -20,6 +20,7 @@ namespace dnc::trainer_torch {
 struct LayerCall {
   const model::Layer* layer = nullptr;
   std::span<const at::Tensor> weights;  // Of this layer, in Keras's order and shapes.
+  std::span<const at::Tensor> inputs;   // All of them, where it takes several.
   bool training = false;
   std::uint64_t seed = 0;        // Dropout: of this layer in this batch.
   bool skip_activation = false;  // The last layer's, where the loss takes logits.
@@ -28,7 +29,8 @@ struct LayerCall {
   at::Tensor mask;  // Of the input's steps (recurrent.h), or undefined.
 };
 
-// The layer's output. May update BatchNormalization's moving statistics in place.
+// The layer's output; `input` is the first of call.inputs. May update BatchNormalization's moving
+// statistics in place.
 at::Tensor Forward(const LayerCall& call, const at::Tensor& input);
 
 // A Keras activation. `in_place`: whether the input's memory may be reused.

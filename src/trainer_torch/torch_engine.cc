@@ -16,6 +16,7 @@
 #include "trainer_torch/layers.h"
 #include "trainer_torch/loss.h"
 #include "trainer_torch/machine.h"
+#include "trainer_torch/merge.h"
 #include "trainer_torch/optimizer.h"
 #include "trainer_torch/recurrent.h"
 #include "trainer_torch/regularization.h"
@@ -66,8 +67,11 @@ class TorchEngine final : public trainer::Engine {
   // Finds what the output needs (the rest is not computed), where each layer's
   // output is used last, and which relu can wait for its pooling.
   void PlanForward();
+  // The samples as floats, all inputs of a sample one behind the other.
   at::Tensor ReadInput(const Batch& batch);
-  at::Tensor ForwardAll(const at::Tensor& input, const Batch& batch, bool skip_last_activation);
+  // The outputs of the model, in its order.
+  std::vector<at::Tensor> ForwardAll(const at::Tensor& input, const Batch& batch,
+                                     bool skip_last_activation);
   Result<BatchResult> Train(const Batch& batch);
   Result<BatchResult> Evaluate(const Batch& batch);
   Status Predict(const Batch& batch, std::vector<float>* outputs);
@@ -84,6 +88,7 @@ class TorchEngine final : public trainer::Engine {
   std::vector<at::Tensor> weights_;  // Views of it in the shapes of model_.weights.
   std::vector<bool> trained_;        // Which of them get gradients.
   std::vector<bool> needed_;
+  std::vector<bool> is_output_;
   std::vector<std::size_t> last_use_;  // Of each layer's output: the layer that reads it.
   // Convolutions whose relu is done after the maximum pooling that alone reads them:
   // the same numbers and gradients, over a quarter of the memory.
@@ -104,6 +109,7 @@ void TorchEngine::BuildWeights() {
                            .view(spec.shape));
   }
   for (const model::Layer& layer : model_.layers) {
+    if (layer.first_call >= 0) continue;
     for (int i = 0; i < layer.weight_count; ++i) {
       const auto index = static_cast<std::size_t>(layer.first_weight + i);
       trained_[index] = layer.trainable && model_.weights[index].trainable;
@@ -115,19 +121,22 @@ void TorchEngine::BuildWeights() {
 
 void TorchEngine::PlanForward() {
   const std::size_t count = model_.layers.size();
-  const auto output = static_cast<std::size_t>(model_.output_layer);
   needed_.assign(count, false);
+  is_output_.assign(count, false);
   last_use_.assign(count, count);
   relu_waits_.assign(count, false);
   std::vector<int> readers(count, 0);
-  needed_[output] = true;
+  for (const int output : model_.output_layers) {
+    is_output_[static_cast<std::size_t>(output)] = true;
+    needed_[static_cast<std::size_t>(output)] = true;
+  }
   for (std::size_t i = count; i-- > 0;) {
     if (!needed_[i]) continue;
     for (const int input : model_.layers[i].inputs) {
       const auto source = static_cast<std::size_t>(input);
       needed_[source] = true;
       ++readers[source];
-      if (last_use_[source] == count && source != output) last_use_[source] = i;
+      if (last_use_[source] == count && !is_output_[source]) last_use_[source] = i;
     }
   }
   for (std::size_t i = 0; i < count; ++i) {
@@ -175,9 +184,8 @@ Status TorchEngine::SetOptimizerState(ByteSpan state) {
 }
 
 at::Tensor TorchEngine::ReadInput(const Batch& batch) {
-  std::vector<std::int64_t> sizes{batch.samples};
-  const array::Shape& shape = model_.input_shape();
-  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  const std::vector<std::int64_t> sizes{batch.samples,
+                                        static_cast<std::int64_t>(model_.input_elements())};
   if (options_.x.dtype == array::DType::kFloat32) {
     return at::from_blob(const_cast<std::byte*>(batch.x.data()), sizes, at::kFloat);
   }
@@ -190,39 +198,58 @@ at::Tensor TorchEngine::ReadInput(const Batch& batch) {
   return at::from_blob(floats, sizes, at::kFloat);
 }
 
-at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
-                                   bool skip_last_activation) {
-  std::vector<at::Tensor> outputs(model_.layers.size());
-  std::vector<at::Tensor> masks(model_.layers.size());
+std::vector<at::Tensor> TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
+                                                bool skip_last_activation) {
+  const std::size_t count = model_.layers.size();
+  std::vector<at::Tensor> outputs(count);
+  std::vector<at::Tensor> masks(count);
+  std::int64_t offset = 0;
   problem_ = {};
-  outputs[0] = input;
   penalties_.clear();
-  for (std::size_t i = 1; i < model_.layers.size(); ++i) {
-    if (!needed_[i]) continue;
+  for (std::size_t i = 0; i < count; ++i) {
     const model::Layer& layer = model_.layers[i];
-    DNC_ASSERT(layer.inputs.size() == 1);  // No layer kind joins several.
+    if (layer.kind == model::LayerKind::kInput) {
+      std::vector<std::int64_t> sizes{batch.samples};
+      sizes.insert(sizes.end(), layer.output_shape.begin(), layer.output_shape.end());
+      const auto elements = static_cast<std::int64_t>(*array::ElementCount(layer.output_shape));
+      outputs[i] = input.narrow(1, offset, elements).reshape(sizes);
+      offset += elements;
+    }
+    if (layer.kind == model::LayerKind::kInput || !needed_[i]) continue;
+    std::vector<at::Tensor> inputs;
+    for (const int source : layer.inputs)
+      inputs.push_back(outputs[static_cast<std::size_t>(source)]);
     LayerCall call;
     call.layer = &layer;
     call.weights = std::span(weights_).subspan(static_cast<std::size_t>(layer.first_weight),
                                                static_cast<std::size_t>(layer.weight_count));
+    call.inputs = inputs;
     call.training = batch.kind == BatchKind::kTrain;
     call.seed = DeriveSeed(batch.seed, i);
     call.skip_activation =
         relu_waits_[i] || (skip_last_activation && static_cast<int>(i) == model_.output_layer);
-    const auto source = static_cast<std::size_t>(layer.inputs[0]);
-    call.mask = masks[source];
+    std::vector<at::Tensor> input_masks;
+    for (const int source : layer.inputs) {
+      input_masks.push_back(masks[static_cast<std::size_t>(source)]);
+    }
+    call.mask = input_masks[0];
     call.problem = &problem_;
-    outputs[i] = Forward(call, outputs[source]);
-    masks[i] = OutputMask(layer, outputs[source], masks[source]);
-    if (relu_waits_[source]) {
-      outputs[i] = Activate(model::Activation::kRelu, outputs[i], -1, /*in_place=*/false);
+    outputs[i] = Forward(call, inputs[0]);
+    masks[i] = layer.kind == model::LayerKind::kMerge
+                   ? MergedMask(layer, inputs, input_masks)
+                   : OutputMask(layer, inputs[0], input_masks[0]);
+    for (const int input_layer : layer.inputs) {
+      const auto source = static_cast<std::size_t>(input_layer);
+      if (relu_waits_[source]) {
+        outputs[i] = Activate(model::Activation::kRelu, outputs[i], -1, /*in_place=*/false);
+      }
+      if (last_use_[source] == i) outputs[source] = at::Tensor();
     }
     if (layer.activity != model::Regularizer{}) {
       // Of a sample, as Keras counts it.
       penalties_.push_back(Penalty(layer.activity, outputs[i]) /
                            static_cast<double>(batch.samples));
     }
-    if (last_use_[source] == i) outputs[source] = at::Tensor();
   }
   if (batch.kind != BatchKind::kPredict &&
       masks[static_cast<std::size_t>(model_.output_layer)].defined()) {
@@ -232,7 +259,11 @@ at::Tensor TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
                          "out are not supported; end with a layer that gives one output a "
                          "sequence"};
   }
-  return outputs[static_cast<std::size_t>(model_.output_layer)];
+  std::vector<at::Tensor> results;
+  for (const int output : model_.output_layers) {
+    results.push_back(outputs[static_cast<std::size_t>(output)]);
+  }
+  return results;
 }
 
 void TorchEngine::ClipTogether() {
@@ -275,7 +306,7 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   // One that failed in the middle may have left some.
   for (at::Tensor& weight : weights_) weight.mutable_grad().reset();
   DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
-  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
+  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits())[0];
   DNC_TRY(problem_);
   const at::Tensor loss = WithPenalties(loss_.Value(output, targets));
   BatchResult result;
@@ -295,7 +326,7 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
 Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
   DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
   const at::NoGradGuard no_grad;
-  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits());
+  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits())[0];
   DNC_TRY(problem_);
   BatchResult result;
   result.loss = WithPenalties(loss_.Value(output, targets)).item<float>();
@@ -306,8 +337,11 @@ Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
 
 Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
   const at::NoGradGuard no_grad;
-  const at::Tensor output = ForwardAll(ReadInput(batch), batch, false).contiguous();
+  std::vector<at::Tensor> results = ForwardAll(ReadInput(batch), batch, false);
   DNC_TRY(problem_);
+  // All outputs of a sample, one behind the other.
+  for (at::Tensor& result : results) result = result.reshape({batch.samples, -1});
+  const at::Tensor output = (results.size() == 1 ? results[0] : at::cat(results, 1)).contiguous();
   const float* const values = output.data_ptr<float>();
   outputs->insert(outputs->end(), values, values + output.numel());
   return {};

@@ -206,4 +206,24 @@ Status ReadDataset(const H5Handle& dataset, const WeightSpec& weight, float* out
   return {};
 }
 
+Result<std::optional<double>> ReadScalar(const H5Handle& group, const std::string& name) {
+  DNC_ASSIGN(const H5Handle dataset, OpenObject(group, name));
+  if (H5Iget_type(dataset.id()) != H5I_DATASET) return Corrupt(Quoted(name) + " is not a dataset");
+  const H5Handle space(H5Dget_space(dataset.id()), H5Sclose);
+  const H5Handle type(H5Dget_type(dataset.id()), H5Tclose);
+  if (!space.ok() || !type.ok()) return Corrupt(Quoted(name) + " has no readable shape or type");
+  if (H5Sget_simple_extent_ndims(space.id()) != 0) return std::optional<double>();
+  const H5T_class_t kind = H5Tget_class(type.id());
+  if (H5Sget_simple_extent_npoints(space.id()) != 1 || H5Tget_size(type.id()) > 8 ||
+      (kind != H5T_FLOAT && kind != H5T_INTEGER)) {
+    return Corrupt(Quoted(name) + " is not a number");
+  }
+  DNC_TRY(CheckStorage(dataset, 1));
+  double value = 0;
+  if (H5Dread(dataset.id(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, &value) < 0) {
+    return Corrupt(Quoted(name) + " cannot be read: HDF5: " + LastH5Failure());
+  }
+  return std::optional<double>(value);
+}
+
 }  // namespace dnc::model

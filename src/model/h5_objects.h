@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,5 +38,9 @@ Result<hdf::H5Handle> OpenGroup(const hdf::H5Handle& parent, const std::string& 
 // Errors: kInvalidArgument, another shape than the weight's, both named;
 // kUnsupported, no floats, compressed, or stored elsewhere; kCorrupt.
 Status ReadDataset(const hdf::H5Handle& dataset, const WeightSpec& weight, float* out);
+
+// The number below `group` that `name` names; nullopt for a dataset of another shape.
+// Errors: kCorrupt, no number; kUnsupported, stored elsewhere.
+Result<std::optional<double>> ReadScalar(const hdf::H5Handle& group, const std::string& name);
 
 }  // namespace dnc::model

@@ -14,6 +14,7 @@
 #include "hdf/handle.h"
 #include "model/h5.h"
 #include "model/h5_objects.h"
+#include "model/h5_state.h"
 #include "model/json_text.h"
 #include "model/keras1.h"
 #include "model/model_text.h"
@@ -280,6 +281,13 @@ Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits) 
   DNC_TRY(CheckFileSize(file, path, trained.model));
   if (!of_keras1) ReadVersions(file, *root, &trained.model.keras_file);
   DNC_TRY(ReadWeights(*root, path, of_keras1, &trained));
+  // Without its state a model is still whole: the optimizer begins anew.
+  if (trained.model.has_compile && H5Lexists(file.id(), "optimizer_weights", H5P_DEFAULT) > 0) {
+    const Status status = ReadOptimizerState(file, &trained);
+    if (!status.ok()) {
+      trained.optimizer_refusal = "the optimizer's state: " + status.error().message;
+    }
+  }
   return trained;
 }
 

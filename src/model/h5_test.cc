@@ -3,6 +3,7 @@
 // to look at files and to spoil them.
 
 #include "model/h5.h"
+#include "model/optimizer_state.h"
 
 #include <hdf5.h>
 #include <signal.h>
@@ -340,6 +341,63 @@ TEST_F(H5Test, LoadsAModelWhoseCompileSectionIsUnknownWithoutIt) {
   EXPECT_FALSE(loaded->model.has_compile);
   EXPECT_EQ(loaded->weights, trained.weights);
   EXPECT_THAT(loaded->compile_refusal, HasSubstr("Lars"));
+}
+
+std::string NetworkWith(const std::string& optimizer) {
+  return test::CompiledJson(
+      test::SequentialJson(
+          test::InputJson("[null, 4]") + ", " +
+          LayerJson("Dense", R"("name": "first", "units": 3)") + ", " +
+          LayerJson("BatchNormalization", R"("name": "norm")") + ", " +
+          LayerJson("Dense", R"("name": "fixed", "units": 2, "trainable": false)") + ", " +
+          LayerJson("Dense", R"("name": "classes", "units": 3)")),
+      R"({"loss": "mse", "optimizer": )" + optimizer + "}");
+}
+
+TEST_F(H5Test, KeepsTheOptimizersStateToTheBit) {
+  for (const char* optimizer :
+       {R"("sgd")", R"({"name": "SGD", "momentum": 0.9})", R"("adam")", R"("rmsprop")",
+        R"({"name": "RMSprop", "decay": 0.0, "centered": true})",
+        R"({"name": "Nadam", "schedule_decay": 0.004})", R"("nadam")", R"("ftrl")"}) {
+    SCOPED_TRACE(optimizer);
+    TrainedModel trained = Trained(NetworkWith(optimizer));
+    const Optimizer& how = trained.model.compile.optimizer;
+    OptimizerSlots state = InitialSlots(how, trained.model.weight_count);
+    state.step_count = 7;
+    state.momentum_product = MomentumProduct(how, 7);
+    float next = 0;
+    for (std::vector<float>& slot : state.slots) {
+      for (const WeightSpec& weight : trained.model.weights) {
+        if (!weight.trainable || weight.name.starts_with("fixed/")) continue;
+        for (std::uint64_t i = 0; i < weight.count; ++i) slot[weight.offset + i] = next += 0.25f;
+      }
+    }
+    trained.optimizer_state = EncodeOptimizerState(how, trained.model.weight_count, state);
+    Save(trained);
+    const Result<TrainedModel> loaded = LoadH5(path_);
+    ASSERT_THAT(loaded, Succeeds());
+    EXPECT_EQ(loaded->optimizer_refusal, "");
+    EXPECT_EQ(loaded->optimizer_state, trained.optimizer_state);
+  }
+}
+
+TEST_F(H5Test, LeavesOutAStateThatDoesNotFitAndSaysSo) {
+  TrainedModel trained = Trained(
+      test::CompiledJson(test::SmallNetworkJson(), R"({"loss": "mse", "optimizer": "adam"})"));
+  const Optimizer& adam = trained.model.compile.optimizer;
+  trained.optimizer_state = EncodeOptimizerState(adam, trained.model.weight_count,
+                                                 InitialSlots(adam, trained.model.weight_count));
+  Save(trained);
+  Spoil([](hid_t file) {
+    EXPECT_GE(H5Ldelete(file, "optimizer_weights/Adam/classes/bias/v:0", H5P_DEFAULT), 0);
+  });
+  const Result<TrainedModel> loaded = LoadH5(path_);
+  ASSERT_THAT(loaded, Succeeds());
+  EXPECT_TRUE(loaded->optimizer_state.empty());
+  EXPECT_THAT(loaded->optimizer_refusal, HasSubstr("Adam/classes/bias/v:0"));
+  EXPECT_EQ(loaded->weights, trained.weights);
+  trained.optimizer_state.pop_back();
+  EXPECT_THAT(SaveH5(trained, path_), FailsWith(ErrorCode::kCorrupt));
 }
 
 TEST_F(H5Test, RefusesATruncatedFileOfAnyLength) {

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "hdf/handle.h"
 #include "model/h5.h"
+#include "model/h5_state.h"
 #include "model/h5_writer.h"
 
 namespace dnc::model {
@@ -64,11 +65,19 @@ TextEncoding EncodingOf(const std::string& text) {
 
 Status SaveH5(const TrainedModel& trained, const std::string& path) {
   DNC_ASSERT(trained.weights.size() == trained.model.weight_count);
+  const Model& model = trained.model;
+  const bool has_state = model.has_compile && !trained.optimizer_state.empty();
+  OptimizerSlots state;
+  if (has_state) {
+    state = InitialSlots(model.compile.optimizer, model.weight_count);
+    DNC_TRY(DecodeOptimizerState(model.compile.optimizer, model.weight_count,
+                                 trained.optimizer_state, &state));
+  }
   const QuietH5 quiet;
   H5Writer writer(path);
-  H5Handle file = writer.CreateFile(4 * trained.weights.size() + (1u << 20));
+  H5Handle file =
+      writer.CreateFile(4 * trained.weights.size() * (1 + state.slots.size()) + (1u << 20));
   DNC_TRY(writer.status());
-  const Model& model = trained.model;
   WriteVersions(model.keras_file, file,
                 model.keras_file.is_ascii ? TextEncoding::kAscii : TextEncoding::kUtf8, &writer);
   writer.WriteText(file, "model_config", model.model_config_json,
@@ -82,6 +91,7 @@ Status SaveH5(const TrainedModel& trained, const std::string& path) {
     writer.WriteText(file, "training_config", training, EncodingOf(training));
   }
   WriteWeights(trained, file, &writer);
+  if (has_state) WriteOptimizerState(model, state, file, &writer);
   const Bytes image = writer.TakeImage(file);
   file = {};
   DNC_TRY(writer.status());

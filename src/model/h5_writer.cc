@@ -99,6 +99,15 @@ void H5Writer::WriteTextList(const H5Handle& object, const std::string& name,
 
 void H5Writer::WriteDataset(const H5Handle& group, const std::string& name,
                             const array::Shape& shape, const float* elements) {
+  Write(group, name, shape, /*is_count=*/false, elements);
+}
+
+void H5Writer::WriteCount(const H5Handle& group, const std::string& name, std::int64_t count) {
+  Write(group, name, {}, /*is_count=*/true, &count);
+}
+
+void H5Writer::Write(const H5Handle& group, const std::string& name, const array::Shape& shape,
+                     bool is_count, const void* elements) {
   const std::vector<hsize_t> dimensions(shape.begin(), shape.end());
   const H5Handle space = Own(
       H5Screate_simple(static_cast<int>(dimensions.size()), dimensions.data(), nullptr), H5Sclose);
@@ -107,11 +116,13 @@ void H5Writer::WriteDataset(const H5Handle& group, const std::string& name,
   if (!space.ok() || !creation.ok() || !links.ok()) return;
   // Without times the same model gives the same bytes.
   Check(H5Pset_obj_track_times(creation.id(), false));
-  const H5Handle dataset = Own(H5Dcreate2(group.id(), name.c_str(), H5T_IEEE_F32LE, space.id(),
-                                          links.id(), creation.id(), H5P_DEFAULT),
-                               H5Dclose);
+  const H5Handle dataset =
+      Own(H5Dcreate2(group.id(), name.c_str(), is_count ? H5T_STD_I64LE : H5T_IEEE_F32LE,
+                     space.id(), links.id(), creation.id(), H5P_DEFAULT),
+          H5Dclose);
   if (!dataset.ok()) return;
-  Check(H5Dwrite(dataset.id(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements));
+  Check(H5Dwrite(dataset.id(), is_count ? H5T_NATIVE_INT64 : H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL,
+                 H5P_DEFAULT, elements));
 }
 
 void H5Writer::Check(int result) {

@@ -42,10 +42,15 @@ class H5Writer {
   void WriteDataset(const hdf::H5Handle& group, const std::string& name, const array::Shape& shape,
                     const float* elements);
 
+  // The same of one int64.
+  void WriteCount(const hdf::H5Handle& group, const std::string& name, std::int64_t count);
+
   const Status& status() const { return status_; }
 
  private:
   void Check(int result);
+  void Write(const hdf::H5Handle& group, const std::string& name, const array::Shape& shape,
+             bool is_count, const void* elements);
   hdf::H5Handle Own(std::int64_t id, hdf::H5Handle::Closer closer);
   hdf::H5Handle IntermediateGroups();
   hdf::H5Handle StringType(std::size_t size, TextEncoding encoding, bool is_padded);

@@ -382,8 +382,7 @@ TEST_F(H5Test, KeepsTheOptimizersStateToTheBit) {
 }
 
 TEST_F(H5Test, LeavesOutAStateThatDoesNotFitAndSaysSo) {
-  TrainedModel trained = Trained(
-      test::CompiledJson(test::SmallNetworkJson(), R"({"loss": "mse", "optimizer": "adam"})"));
+  TrainedModel trained = Trained(test::SmallNetworkJson());
   const Optimizer& adam = trained.model.compile.optimizer;
   trained.optimizer_state = EncodeOptimizerState(adam, trained.model.weight_count,
                                                  InitialSlots(adam, trained.model.weight_count));

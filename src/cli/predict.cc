@@ -11,7 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/values.h"
-#include "model/h5.h"
+#include "model/model_files.h"
 #include "source/sample_source.h"
 #include "trainer/process_trainer.h"
 
@@ -20,6 +20,7 @@ namespace {
 
 struct PredictOptions {
   std::string model;
+  std::string architecture;
   std::string input;
   std::string output;
   std::uint32_t batch_size = 64;
@@ -66,7 +67,8 @@ Status PredictAll(source::SampleSource* source, trainer::Trainer* trainer,
 }
 
 Status Predict(const PredictOptions& options) {
-  DNC_ASSIGN(model::TrainedModel trained, model::LoadH5(options.model));
+  DNC_ASSIGN(model::TrainedModel trained,
+             model::LoadModel(options.model, {.architecture = options.architecture}));
   DNC_ASSIGN(const auto source, source::OpenSource(options.input, {}));
   const array::ColumnSpec& x = source->columns().front();
   const std::optional<std::uint64_t> count = source->sample_count();
@@ -114,7 +116,9 @@ void AddPredict(Registry* registry) {
                                   .description = "A trained model's outputs for new samples",
                                   .examples = "  dnc predict model.h5 --input x.npy --out y.npy"},
                                  [options] { return Predict(*options); });
-  command->add_option("MODEL", options->model, "A Keras .h5")->required();
+  command->add_option("MODEL", options->model, "A trained model: .h5 or .keras")->required();
+  command->add_option("--architecture", options->architecture,
+                      "For weights alone (.safetensors, .npz, .h5): the .json, .h5 or .keras");
   command->add_option("--input", options->input, "Samples: npy, idx, idx.gz or npz")->required();
   command->add_option("--out,--output", options->output, "The outputs, float32 npy")->required();
   command->add_option("--batch-size", options->batch_size, "Samples a batch")

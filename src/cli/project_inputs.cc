@@ -1,6 +1,9 @@
 #include "cli/project_inputs.h"
 
-#include "base/file.h"
+#include <cstdio>
+#include <utility>
+
+#include "model/model_files.h"
 
 namespace dnc::cli {
 namespace {
@@ -19,14 +22,22 @@ Error NoSplit(const ProjectInputs& inputs, const std::string& split) {
 Result<ProjectInputs> LoadProjectInputs(const std::string& path, const store::StoreOptions& store) {
   ProjectInputs inputs;
   DNC_ASSIGN(inputs.file, proto::LoadProjectFile(path));
-  DNC_ASSIGN(const std::string json,
-             ReadFile(inputs.file.model_path, model::ModelLimits{}.json_bytes_max));
-  DNC_ASSIGN(inputs.model, model::ParseModel(json, inputs.file.model_path));
-  if (!inputs.model.has_compile) {
+  DNC_ASSIGN(model::TrainedModel start, model::LoadArchitecture(inputs.file.model_path));
+  if (!start.model.has_compile) {
     return Error{ErrorCode::kInvalidArgument,
                  inputs.file.model_path +
-                     " has no \"compile\" section; training needs an optimizer and a loss"};
+                     (start.compile_refusal.empty()
+                          ? std::string(" has no \"compile\" section")
+                          : ": its compile section cannot be used: " + start.compile_refusal) +
+                     "; training needs an optimizer and a loss"};
   }
+  if (!start.optimizer_refusal.empty()) {
+    std::fprintf(stderr, "dnc: warning: %s: %s; the optimizer begins anew\n",
+                 inputs.file.model_path.c_str(), start.optimizer_refusal.c_str());
+  }
+  inputs.model = std::move(start.model);
+  inputs.weights = std::move(start.weights);
+  inputs.optimizer_state = std::move(start.optimizer_state);
   DNC_ASSIGN(inputs.dataset, divide::OpenDataset(inputs.file.data_path, store));
   const proto::FitSettings& fit = inputs.file.fit;
   const shard::Manifest& manifest = inputs.dataset.manifest;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "divide/dataset.h"
@@ -15,6 +16,9 @@ namespace dnc::cli {
 struct ProjectInputs {
   proto::ProjectFile file;
   model::Model model;
+  // Where training begins: those of a model file that has weights, else empty.
+  std::vector<float> weights;
+  Bytes optimizer_state;
   divide::Dataset dataset;
   // The project's validation split, or empty if there is to be no validation.
   std::string validation_split;

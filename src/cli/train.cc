@@ -1,7 +1,11 @@
+#include <sys/resource.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/file.h"
@@ -13,7 +17,10 @@
 #include "cli/project_inputs.h"
 #include "cli/store_options.h"
 #include "cli/values.h"
-#include "model/h5.h"
+#include "curves/event_file.h"
+#include "curves/figures.h"
+#include "curves/plot.h"
+#include "model/model_files.h"
 #include "trainer/process_trainer.h"
 #include "training/local_training.h"
 
@@ -26,6 +33,15 @@ struct TrainCommandOptions {
   std::string out;
   std::string memory = "64MiB";
   double checkpoint_seconds = 30;
+  std::uint64_t checkpoint_steps = 0;
+  std::string monitor;  // Empty: of the validation, if there is one.
+  std::int64_t patience = -1;
+  double min_delta = 0;
+  std::string best;
+  bool restore_best = false;
+  std::string log;
+  std::string tensorboard;
+  std::string plot;
   int threads = 0;
   bool resume = false;
   bool restart = false;
@@ -42,9 +58,81 @@ std::string TotalsText(const trainer::Totals& totals, bool accuracy) {
   return text;
 }
 
+curves::Figures FiguresOf(const training::EpochReport& report, bool accuracy) {
+  curves::Figures figures{.epoch = report.epoch,
+                          .steps = report.steps,
+                          .seconds = report.seconds,
+                          .loss = report.train.loss()};
+  if (accuracy) figures.accuracy = report.train.accuracy();
+  if (report.validation) {
+    figures.validation_loss = report.validation->loss();
+    if (accuracy) figures.validation_accuracy = report.validation->accuracy();
+  }
+  return figures;
+}
+
+// The logs and pictures that the user asked for, brought up to date after each epoch.
+class Logs {
+ public:
+  Logs(const TrainCommandOptions& options, std::string title, bool accuracy)
+      : options_(options), title_(std::move(title)), accuracy_(accuracy) {}
+
+  Status Add(const std::vector<training::EpochReport>& history) {
+    std::vector<curves::Figures> rows;
+    for (const training::EpochReport& report : history) {
+      rows.push_back(FiguresOf(report, accuracy_));
+    }
+    if (!options_.log.empty()) {
+      DNC_TRY(WriteFileAtomically(options_.log, AsBytes(curves::FormatCsv(rows))));
+    }
+    if (!options_.plot.empty()) {
+      const std::string svg = curves::PlotSvg(title_, curves::PanelsOf(rows));
+      DNC_TRY(WriteFileAtomically(options_.plot, AsBytes(svg)));
+    }
+    if (!options_.tensorboard.empty()) return AddEvents(rows.back());
+    return {};
+  }
+
+ private:
+  // Under the names that Keras's callback gives them.
+  Status AddEvents(const curves::Figures& row) {
+    DNC_TRY(AddScalars("train", row.loss, row.accuracy, row.epoch, &train_));
+    if (!row.validation_loss) return {};
+    return AddScalars("validation", *row.validation_loss, row.validation_accuracy, row.epoch,
+                      &validation_);
+  }
+
+  Status AddScalars(const char* run, double loss, std::optional<double> accuracy,
+                    std::uint32_t epoch, std::optional<curves::EventFile>* file) {
+    if (!*file) {
+      DNC_ASSIGN(*file, curves::EventFile::Create(options_.tensorboard + "/" + run));
+    }
+    std::vector<std::pair<std::string, double>> values = {{"epoch_loss", loss}};
+    if (accuracy) values.emplace_back("epoch_accuracy", *accuracy);
+    return (*file)->Append(std::move(values), epoch - 1);
+  }
+
+  const TrainCommandOptions& options_;
+  std::string title_;
+  bool accuracy_;
+  std::optional<curves::EventFile> train_;
+  std::optional<curves::EventFile> validation_;
+};
+
+// Where the best epoch's model is written; "" for nowhere.
+std::string BestPath(const TrainCommandOptions& options) {
+  if (!options.best.empty() || !options.restore_best) return options.best;
+  return options.out + ".best.h5";
+}
+
 class Observer final : public training::LocalTrainingObserver {
  public:
-  Observer(Progress* progress, bool accuracy) : progress_(progress), accuracy_(accuracy) {}
+  Observer(const TrainCommandOptions& options, const model::Model& model, Progress* progress)
+      : progress_(progress),
+        accuracy_(model.compile.accuracy),
+        model_(model),
+        best_path_(BestPath(options)),
+        logs_(options, model.name, accuracy_) {}
 
   bool OnProgress(const training::LocalProgress& now) override {
     if (now.epoch != epoch_) {
@@ -59,11 +147,18 @@ class Observer final : public training::LocalTrainingObserver {
     return !Interrupted();
   }
 
-  void OnEpoch(const training::EpochReport& report) override {
+  Status OnEpoch(const std::vector<training::EpochReport>& history, bool is_best,
+                 const std::function<Result<std::vector<float>>()>& weights) override {
+    const training::EpochReport& report = history.back();
     std::string line =
         "epoch " + std::to_string(report.epoch) + ": " + TotalsText(report.train, accuracy_);
     if (report.validation) line += "; validation " + TotalsText(*report.validation, accuracy_);
-    progress_->Print(line + ", " + FormatDuration(MonotonicNow() - epoch_started_));
+    const auto took = Duration::Microseconds(static_cast<std::int64_t>(report.seconds * 1e6));
+    progress_->Print(line + ", " + FormatDuration(took));
+    DNC_TRY(logs_.Add(history));
+    if (best_path_.empty() || !is_best) return {};
+    DNC_ASSIGN(std::vector<float> best, weights());
+    return model::SaveModel({.model = model_, .weights = std::move(best)}, best_path_);
   }
 
   void OnResumed(const training::Checkpoint& checkpoint) override {
@@ -81,6 +176,9 @@ class Observer final : public training::LocalTrainingObserver {
 
   Progress* progress_;
   bool accuracy_;
+  const model::Model& model_;
+  std::string best_path_;
+  Logs logs_;
   std::uint32_t epoch_ = 0;
   std::uint64_t first_sample_ = 0;
   Instant epoch_started_;
@@ -103,7 +201,17 @@ Result<training::LocalTrainingOptions> MakeOptions(const TrainCommandOptions& op
   result.checkpoint_path = options.out + ".checkpoint";
   result.checkpoint_every =
       Duration::Microseconds(static_cast<std::int64_t>(options.checkpoint_seconds * 1e6));
+  result.checkpoint_steps = options.checkpoint_steps;
   result.resume = options.resume;
+  result.weights = inputs.weights;
+  result.optimizer_state = inputs.optimizer_state;
+  if (!options.monitor.empty()) {
+    DNC_ASSIGN(result.best.monitor, training::ParseMonitor(options.monitor));
+  } else if (inputs.validation_split.empty()) {
+    result.best.monitor = training::Monitor::kLoss;
+  }
+  result.best.min_delta = options.min_delta;
+  if (options.patience >= 0) result.patience = static_cast<std::uint32_t>(options.patience);
   if (!options.resume && !options.restart && PathExists(result.checkpoint_path)) {
     return Error{ErrorCode::kAlreadyExists,
                  result.checkpoint_path +
@@ -113,47 +221,96 @@ Result<training::LocalTrainingOptions> MakeOptions(const TrainCommandOptions& op
   return result;
 }
 
+// Of this process and the trainers that it has waited for, at most at once.
+std::uint64_t PeakMemoryBytes() {
+  std::uint64_t kib = 0;
+  for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage{};
+    if (getrusage(who, &usage) == 0) kib += static_cast<std::uint64_t>(usage.ru_maxrss);
+  }
+  return kib * 1024;
+}
+
+void PrintSummary(const TrainCommandOptions& options, const training::LocalTrainingOutcome& outcome,
+                  const training::BestRule& rule, bool accuracy, Duration elapsed) {
+  const std::size_t best = training::BestEpoch(outcome.history, rule);
+  if (options.json) {
+    nlohmann::json epochs = nlohmann::json::array();
+    for (const training::EpochReport& report : outcome.history) {
+      nlohmann::json row = {{"epoch", report.epoch},
+                            {"steps", report.steps},
+                            {"seconds", report.seconds},
+                            {"train", TotalsJson(report.train)}};
+      if (report.validation) row["validation"] = TotalsJson(*report.validation);
+      epochs.push_back(row);
+    }
+    PrintJson({{"model", options.out},
+               {"epochs", epochs},
+               {"best_epoch", outcome.history[best].epoch},
+               {"monitor", training::MonitorName(rule.monitor)},
+               {"stopped_early", outcome.stopped_early},
+               {"samples", outcome.samples},
+               {"seconds", elapsed.seconds()},
+               {"waited_seconds", outcome.waited.seconds()},
+               {"loader_memory_peak_bytes", outcome.loader_memory_peak_bytes},
+               {"memory_peak_bytes", PeakMemoryBytes()}});
+    return;
+  }
+  constexpr std::size_t kEpochsToPlot = 3;
+  if (outcome.history.size() >= kEpochsToPlot) {
+    std::vector<curves::Figures> rows;
+    for (const training::EpochReport& report : outcome.history) {
+      rows.push_back(FiguresOf(report, accuracy));
+    }
+    for (const curves::Panel& panel : curves::PanelsOf(rows)) {
+      std::printf("%s\n", curves::PlotText(panel).c_str());
+    }
+  }
+  if (outcome.stopped_early) {
+    std::printf("stopped early: epoch %u was the best by %s\n", outcome.history[best].epoch,
+                training::MonitorName(rule.monitor));
+  }
+  std::printf("%s: %s samples in %s, waited %s for data, loader held at most %s, %s in all\n",
+              options.out.c_str(), FormatCount(outcome.samples).c_str(),
+              FormatDuration(elapsed).c_str(), FormatDuration(outcome.waited).c_str(),
+              FormatByteCount(outcome.loader_memory_peak_bytes).c_str(),
+              FormatByteCount(PeakMemoryBytes()).c_str());
+}
+
 Status Train(const TrainCommandOptions& options) {
+  // A name that cannot be written is said before the training, not after it.
+  DNC_TRY(model::FileKindOf(options.out));
+  if (!options.best.empty()) DNC_TRY(model::FileKindOf(options.best));
   DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
   DNC_ASSIGN(const training::LocalTrainingOptions training_options, MakeOptions(options, inputs));
-  DNC_ASSIGN(const auto trainer,
-             trainer::ProcessTrainer::Start({.threads = training_options.threads}));
+  DNC_ASSIGN(auto trainer, trainer::ProcessTrainer::Start({.threads = training_options.threads}));
   Progress progress(options.json);
   progress.Print(
       inputs.file.name + ": " + FormatCount(inputs.model.weight_count) + " weights, " +
       FormatCount(inputs.dataset.manifest.FindSplit(training_options.train_split)->samples) +
       " samples, " + std::to_string(training_options.epochs) + " epochs, " +
       std::to_string(training_options.threads) + " threads");
-  const bool accuracy = inputs.model.compile.accuracy;
-  Observer observer(&progress, accuracy);
+  Observer observer(options, inputs.model, &progress);
   DNC_ASSIGN(training::LocalTrainingOutcome outcome,
              training::TrainLocally(inputs.model, inputs.dataset.manifest, *inputs.dataset.store,
                                     trainer.get(), training_options, &observer));
-  DNC_TRY(
-      model::SaveH5({.model = inputs.model, .weights = std::move(outcome.weights)}, options.out));
+  trainer.reset();  // What it used is known once it was waited for.
+  model::TrainedModel trained{.model = inputs.model,
+                              .weights = std::move(outcome.weights),
+                              .optimizer_state = std::move(outcome.optimizer_state)};
+  if (options.restore_best) {
+    DNC_ASSIGN(model::TrainedModel best, model::LoadModel(BestPath(options)));
+    trained.weights = std::move(best.weights);
+    trained.optimizer_state.clear();  // It is that of the last epoch.
+  }
+  DNC_TRY(model::SaveModel(trained, options.out));
   std::error_code ignored;
   std::filesystem::remove(training_options.checkpoint_path, ignored);
-
-  const double seconds = progress.elapsed().seconds();
-  if (options.json) {
-    nlohmann::json epochs = nlohmann::json::array();
-    for (const training::EpochReport& report : outcome.history) {
-      nlohmann::json row = {{"epoch", report.epoch}, {"train", TotalsJson(report.train)}};
-      if (report.validation) row["validation"] = TotalsJson(*report.validation);
-      epochs.push_back(row);
-    }
-    PrintJson({{"model", options.out},
-               {"epochs", epochs},
-               {"samples", outcome.samples},
-               {"seconds", seconds},
-               {"waited_seconds", outcome.waited.seconds()},
-               {"loader_memory_peak_bytes", outcome.loader_memory_peak_bytes}});
-  } else {
-    std::printf("%s: %s samples in %s, waited %s for data, loader held at most %s\n",
-                options.out.c_str(), FormatCount(outcome.samples).c_str(),
-                FormatDuration(progress.elapsed()).c_str(), FormatDuration(outcome.waited).c_str(),
-                FormatByteCount(outcome.loader_memory_peak_bytes).c_str());
+  if (options.best.empty() && options.restore_best) {
+    std::filesystem::remove(BestPath(options), ignored);
   }
+  PrintSummary(options, outcome, training_options.best, inputs.model.compile.accuracy,
+               progress.elapsed());
   return {};
 }
 
@@ -161,16 +318,21 @@ Status Train(const TrainCommandOptions& options) {
 
 void AddTrain(Registry* registry) {
   const auto options = std::make_shared<TrainCommandOptions>();
-  CLI::App* command =
-      AddCommand(registry,
-                 {.name = "train",
-                  .description = "Train a project on this machine, in a fixed amount of memory",
-                  .examples = "  dnc train project.json --out model.h5\n"
-                              "  dnc train project.json --out model.h5 --memory 32MiB\n"
-                              "  dnc train project.json --out model.h5 --resume   # after a stop"},
-                 [options] { return Train(*options); });
+  CLI::App* command = AddCommand(
+      registry,
+      {.name = "train",
+       .description = "Train a project on this machine, in a fixed amount of memory",
+       .examples = "  dnc train project.json --out model.h5\n"
+                   "  dnc train project.json --out model.h5 --memory 32MiB\n"
+                   "  dnc train project.json --out model.h5 --patience 3 --restore-best\n"
+                   "  dnc train project.json --out model.h5 --log run.csv --plot run.svg\n"
+                   "  dnc train project.json --out model.h5 --resume   # after a stop"},
+      [options] { return Train(*options); });
   command->add_option("PROJECT", options->project, "The project file (JSON)")->required();
-  command->add_option("--out", options->out, "The trained model, a Keras .h5")->required();
+  command
+      ->add_option("--out", options->out,
+                   "The trained model: .h5, .keras, .safetensors, .npz or .onnx")
+      ->required();
   command
       ->add_option("--memory", options->memory,
                    "For the data on their way; the window of the shuffle follows from it")
@@ -182,6 +344,24 @@ void AddTrain(Registry* registry) {
                    "Time between checkpoints (OUT.checkpoint)")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 86400.0));
+  command->add_option("--checkpoint-steps", options->checkpoint_steps,
+                      "Also a checkpoint after this many optimizer steps");
+  command->add_option("--monitor", options->monitor,
+                      "What tells the best epoch: loss, accuracy, val_loss, val_accuracy "
+                      "[val_loss, or loss without validation]");
+  command
+      ->add_option("--patience", options->patience,
+                   "Stop early, after this many epochs without a better one")
+      ->check(CLI::Range(0, 100'000));
+  command->add_option("--min-delta", options->min_delta, "By how much better an epoch must be")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--best", options->best, "Keep the best epoch's model in this file");
+  command->add_flag("--restore-best", options->restore_best,
+                    "The trained model is that of the best epoch, not of the last");
+  command->add_option("--log", options->log, "A table of the epochs, CSV");
+  command->add_option("--tensorboard", options->tensorboard,
+                      "A folder for TensorBoard's event files");
+  command->add_option("--plot", options->plot, "The curves as a picture, SVG");
   command->add_flag("--resume", options->resume, "Go on from the checkpoint, if there is one");
   command->add_flag("--restart", options->restart, "Begin anew though there is a checkpoint");
   command->add_flag("--json", options->json, "Print JSON");

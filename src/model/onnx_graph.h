@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "array/shape.h"
-#include "model/protobuf_writer.h"
+#include "base/protobuf_writer.h"
 
 namespace dnc::model {
 

@@ -198,6 +198,23 @@ inline void CheckOutputsComeInOrder(Trainer* trainer) {
   EXPECT_TRUE(none->empty());
 }
 
+inline void CheckScoresAreTotalsAndOutputs(Trainer* trainer) {
+  ASSERT_EQ(Text(trainer->Configure(RegressionModel(), RegressionOptions())), "ok");
+  ASSERT_EQ(Text(trainer->SetWeights(std::vector<float>{1, 10, 100, 1000})), "ok");
+  ASSERT_EQ(Text(SubmitRegression(trainer, BatchKind::kEvaluate, 0, 3)), "ok");
+  const Result<Totals> expected = trainer->Drain();
+  ASSERT_EQ(Text(expected), "ok");
+  ASSERT_EQ(Text(SubmitRegression(trainer, BatchKind::kScore, 0, 3)), "ok");
+  const Result<Totals> totals = trainer->Drain();
+  ASSERT_EQ(Text(totals), "ok");
+  EXPECT_EQ(totals->samples, 3u);
+  EXPECT_EQ(totals->loss_sum, expected->loss_sum);
+  const Result<std::vector<float>> outputs = trainer->TakeOutputs();
+  ASSERT_EQ(Text(outputs), "ok");
+  ASSERT_EQ(outputs->size(), 3u);
+  EXPECT_NEAR((*outputs)[2], Feature(2, 0) + 10 * Feature(2, 1) + 100 * Feature(2, 2) + 1000, 1e-3);
+}
+
 inline void CheckASlotIsTheSameUntilSubmitted(Trainer* trainer) {
   ASSERT_EQ(Text(trainer->Configure(RegressionModel(), RegressionOptions())), "ok");
   const Result<BatchSlot> first = trainer->AcquireSlot();
@@ -322,6 +339,7 @@ inline constexpr Check kChecks[] = {
     {"TheSameBatchesGiveTheSameBits", CheckTheSameBatchesGiveTheSameBits},
     {"ItResumesFromItsState", CheckItResumesFromItsState},
     {"OutputsComeInOrder", CheckOutputsComeInOrder},
+    {"ScoresAreTotalsAndOutputs", CheckScoresAreTotalsAndOutputs},
     {"ASlotIsTheSameUntilSubmitted", CheckASlotIsTheSameUntilSubmitted},
     {"ABadLabelIsNamedAndForgottenWithNewWeights", CheckABadLabelIsNamedAndForgottenWithNewWeights},
     {"ALossThatIsNotFiniteIsAnError", CheckALossThatIsNotFiniteIsAnError},

@@ -16,6 +16,7 @@
 namespace dnc::trainer {
 
 struct Batch {
+  // Not kScore, which is run as kEvaluate and kPredict.
   BatchKind kind = BatchKind::kTrain;
   ByteSpan x;  // `samples` samples of the x column; valid during the call only.
   ByteSpan y;

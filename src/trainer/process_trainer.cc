@@ -353,7 +353,7 @@ Status ProcessTrainer::Submit(const BatchSlot& slot, BatchKind kind, std::uint32
                                            .seed = seed})));
   impl_->acquired = -1;
   impl_->busy[static_cast<std::size_t>(slot.index)] = true;
-  if (kind == BatchKind::kPredict) impl_->predicted_samples += samples;
+  if (KeepsOutputs(kind)) impl_->predicted_samples += samples;
   return {};
 }
 

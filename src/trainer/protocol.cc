@@ -147,7 +147,7 @@ Result<SubmitMessage> DecodeSubmit(ByteSpan payload) {
   const auto kind = reader.Get<std::uint8_t>();
   message.samples = reader.Get<std::uint32_t>();
   message.seed = reader.Get<std::uint64_t>();
-  if (!reader.AtEnd() || kind > static_cast<std::uint8_t>(BatchKind::kPredict)) {
+  if (!reader.AtEnd() || kind > static_cast<std::uint8_t>(BatchKind::kScore)) {
     return Malformed("submit");
   }
   message.kind = static_cast<BatchKind>(kind);

@@ -88,7 +88,7 @@ TEST(ProtocolTest, RefusesValuesOutOfRange) {
   configure.options.x.shape = array::Shape(1000, 1);
   EXPECT_THAT(DecodeConfigure(Encode(configure)), test::FailsWith(ErrorCode::kCorrupt));
   Bytes submit = Encode(SubmitMessage{});
-  submit[4] = std::byte{3};
+  submit[4] = std::byte{4};
   EXPECT_THAT(DecodeSubmit(submit), test::FailsWith(ErrorCode::kCorrupt));
   EXPECT_THAT(DecodeTotals(Encode(Totals{1, 0, 2})), test::FailsWith(ErrorCode::kCorrupt));
   EXPECT_THAT(DecodeHello(Encode(Hello{.threads = 0})), test::FailsWith(ErrorCode::kCorrupt));

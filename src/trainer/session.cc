@@ -118,12 +118,24 @@ void TrainerSession::Run(const Batch& batch) {
     return;
   }
   DNC_ASSERT(batch.samples >= 1 && batch.samples <= options_.batch_size_max);
-  if (batch.kind == BatchKind::kPredict &&
+  if (KeepsOutputs(batch.kind) &&
       outputs_.size() + batch.samples * output_count_ > kOutputBytesMax / sizeof(float)) {
     failure_ = Error{ErrorCode::kTooLarge, "more than " + FormatByteCount(kOutputBytesMax) +
                                                " of outputs are waiting; take them more often"};
     return;
   }
+  if (batch.kind == BatchKind::kScore) {
+    Batch part = batch;
+    part.kind = BatchKind::kEvaluate;
+    Compute(part);
+    part.kind = BatchKind::kPredict;
+    if (!failure_) Compute(part);
+    return;
+  }
+  Compute(batch);
+}
+
+void TrainerSession::Compute(const Batch& batch) {
   const Result<BatchResult> result = engine_->Run(batch, &outputs_);
   if (!result.ok()) {
     failure_ = result.error();

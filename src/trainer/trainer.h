@@ -39,7 +39,13 @@ enum class BatchKind : std::uint8_t {
   kTrain,     // Forward, backward, optimizer step.
   kEvaluate,  // Forward in inference mode; loss and accuracy.
   kPredict,   // Forward in inference mode; outputs are kept (TakeOutputs).
+  kScore,     // As kEvaluate, and outputs are kept as well.
 };
+
+// Whether a batch of the kind gives outputs to be taken.
+constexpr bool KeepsOutputs(BatchKind kind) {
+  return kind == BatchKind::kPredict || kind == BatchKind::kScore;
+}
 
 // Sums over the batches since the last Drain().
 struct Totals {
@@ -88,7 +94,8 @@ class Trainer {
   // Waits for all that was queued, and returns and clears the totals.
   // Errors: kInvalidArgument, the loss is not finite, or a label is out of range.
   virtual Result<Totals> Drain() = 0;
-  // Drain(), and the outputs of all kPredict batches since the last call, in order.
+  // Drain(), and the outputs of all kPredict and kScore batches since the last call, in
+  // order. Drain() itself leaves them.
   virtual Result<std::vector<float>> TakeOutputs() = 0;
 
   // Ends the work within a second; every other call then fails with kCancelled.

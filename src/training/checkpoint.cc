@@ -8,7 +8,7 @@ namespace dnc::training {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b50434e44u;  // "DNCKPT1", little-endian.
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::uint32_t kEpochsMax = 1u << 20;
 constexpr std::uint64_t kBytesMax = std::uint64_t{64} << 30;
 constexpr std::uint32_t kStateBytesMax = 0xffffffffu;
@@ -32,6 +32,8 @@ void PutEpoch(ByteWriter* out, const EpochReport& report) {
   PutTotals(out, report.train);
   out->Put(static_cast<std::uint8_t>(report.validation.has_value()));
   PutTotals(out, report.validation.value_or(trainer::Totals{}));
+  out->Put(report.steps);
+  out->Put(report.seconds);
 }
 
 EpochReport GetEpoch(ByteReader* in) {
@@ -41,6 +43,8 @@ EpochReport GetEpoch(ByteReader* in) {
   const bool has_validation = in->Get<std::uint8_t>() != 0;
   const trainer::Totals validation = GetTotals(in);
   if (has_validation) report.validation = validation;
+  report.steps = in->Get<std::uint64_t>();
+  report.seconds = in->Get<double>();
   return report;
 }
 
@@ -59,6 +63,7 @@ Status SaveCheckpoint(const Checkpoint& checkpoint, const std::string& path) {
   out.Put(checkpoint.epochs_done);
   out.Put(checkpoint.samples_done);
   PutTotals(&out, checkpoint.totals);
+  out.Put(checkpoint.seconds);
   out.Put(static_cast<std::uint32_t>(checkpoint.history.size()));
   for (const EpochReport& report : checkpoint.history) PutEpoch(&out, report);
   out.Put(static_cast<std::uint64_t>(checkpoint.weights.size()));
@@ -111,6 +116,7 @@ Result<Checkpoint> LoadCheckpoint(const std::string& path, const Digest& run,
   checkpoint.epochs_done = in.Get<std::uint32_t>();
   checkpoint.samples_done = in.Get<std::uint64_t>();
   checkpoint.totals = GetTotals(&in);
+  checkpoint.seconds = in.Get<double>();
   const auto history_count = in.Get<std::uint32_t>();
   if (history_count > kEpochsMax) return Damaged(path, "claims too many epochs");
   for (std::uint32_t i = 0; i < history_count && in.ok(); ++i) {

@@ -19,6 +19,8 @@ struct EpochReport {
   std::uint32_t epoch = 0;  // From 1.
   trainer::Totals train;
   std::optional<trainer::Totals> validation;
+  std::uint64_t steps = 0;  // Optimizer steps of the run until here.
+  double seconds = 0;       // That the epoch and its validation took.
 };
 
 struct Checkpoint {
@@ -26,6 +28,7 @@ struct Checkpoint {
   std::uint32_t epochs_done = 0;
   std::uint64_t samples_done = 0;  // Of the epoch under way.
   trainer::Totals totals;          // Of the epoch under way.
+  double seconds = 0;              // Likewise.
   std::vector<EpochReport> history;
   std::vector<float> weights;
   Bytes optimizer_state;

@@ -72,13 +72,63 @@ PassOptions PassOptionsFor(const shard::Manifest& manifest, const Columns& colum
   return pass;
 }
 
+double Figure(const EpochReport& report, Monitor monitor) {
+  switch (monitor) {
+    case Monitor::kLoss:
+      return report.train.loss();
+    case Monitor::kAccuracy:
+      return report.train.accuracy();
+    case Monitor::kValidationLoss:
+      return report.validation->loss();
+    case Monitor::kValidationAccuracy:
+      break;
+  }
+  return report.validation->accuracy();
+}
+
+bool NeedsValidation(Monitor monitor) {
+  return monitor == Monitor::kValidationLoss || monitor == Monitor::kValidationAccuracy;
+}
+
+struct MonitorRow {
+  Monitor monitor;
+  const char* name;
+};
+constexpr MonitorRow kMonitors[] = {{Monitor::kLoss, "loss"},
+                                    {Monitor::kAccuracy, "accuracy"},
+                                    {Monitor::kValidationLoss, "val_loss"},
+                                    {Monitor::kValidationAccuracy, "val_accuracy"}};
+
+// Outputs are taken from the trainer after this many batches, which bounds memory.
+constexpr std::uint64_t kBatchesPerTake = 16;
+
+// Batches as RunPass, with what is predicted of them counted.
+Result<trainer::Totals> RunScoringPass(stream::Loader* loader, trainer::Trainer* trainer,
+                                       const PassOptions& options, ClassReader* classes,
+                                       ConfusionMatrix* confusion) {
+  trainer::Totals totals;
+  PassOptions pass = options;
+  pass.kind = trainer::BatchKind::kScore;
+  pass.batch_count_max = kBatchesPerTake;
+  pass.progress = [&](std::uint64_t samples) {
+    return !options.progress || options.progress(totals.samples + samples);
+  };
+  pass.on_labels = [&](ByteSpan labels) { classes->AddLabels(labels); };
+  for (;;) {
+    DNC_ASSIGN(const trainer::Totals part, RunPass(loader, trainer, pass));
+    if (part.samples == 0) return totals;
+    DNC_ASSIGN(const std::vector<float> outputs, trainer->TakeOutputs());
+    classes->AddOutputs(outputs, confusion);
+    AddTo(&totals, part);
+  }
+}
+
 // The weights that `trainer` holds, on all of a split, in the order of the shards.
-Result<trainer::Totals> EvaluateConfigured(const shard::Manifest& manifest,
-                                           const std::string& split,
-                                           const store::ObjectStore& store, const Columns& columns,
-                                           const LocalTrainingOptions& options,
-                                           trainer::Trainer* trainer,
-                                           const std::function<bool(std::uint64_t)>& on_progress) {
+Result<trainer::Totals> EvaluateConfigured(
+    const model::Model& model, const shard::Manifest& manifest, const std::string& split,
+    const store::ObjectStore& store, const Columns& columns, const LocalTrainingOptions& options,
+    trainer::Trainer* trainer, const std::function<bool(std::uint64_t)>& on_progress,
+    ConfusionMatrix* confusion) {
   stream::PlanOptions plan_options;
   plan_options.split = split;
   plan_options.shuffle = false;
@@ -90,6 +140,11 @@ Result<trainer::Totals> EvaluateConfigured(const shard::Manifest& manifest,
   PassOptions pass = PassOptionsFor(manifest, columns, options);
   pass.kind = trainer::BatchKind::kEvaluate;
   pass.progress = on_progress;
+  if (confusion != nullptr) {
+    const auto y = static_cast<std::size_t>(columns.y);
+    std::optional<ClassReader> classes = ClassReader::For(model, manifest.columns[y]);
+    if (classes) return RunScoringPass(loader.get(), trainer, pass, &*classes, confusion);
+  }
   return RunPass(loader.get(), trainer, pass);
 }
 
@@ -112,14 +167,23 @@ class LocalRun {
         ConfigureTrainer(model_, manifest_, options_.train_split, options_, columns_, trainer_));
     DNC_ASSIGN(window_samples_,
                stream::WindowForMemory(manifest_, options_.train_split, options_.memory_bytes));
+    if (options_.validation_split.empty() && options_.patience &&
+        NeedsValidation(options_.best.monitor)) {
+      return Error{ErrorCode::kInvalidArgument,
+                   std::string("early stopping watches ") + MonitorName(options_.best.monitor) +
+                       ", but there is no validation split; watch \"loss\", or divide the data "
+                       "with --split train=0.9,validation=0.1"};
+    }
     state_.run = RunDigest(model_, manifest_, options_);
     DNC_TRY(Begin());
     last_checkpoint_ = MonotonicNow();
-    while (state_.epochs_done < options_.epochs) {
+    while (state_.epochs_done < options_.epochs && !OutOfPatience()) {
       DNC_TRY(TrainEpoch());
       DNC_TRY(FinishEpoch());
     }
+    outcome_.stopped_early = state_.epochs_done < options_.epochs;
     DNC_ASSIGN(outcome_.weights, trainer_->GetWeights());
+    DNC_ASSIGN(outcome_.optimizer_state, trainer_->GetOptimizerState());
     outcome_.history = std::move(state_.history);
     return std::move(outcome_);
   }
@@ -134,7 +198,21 @@ class LocalRun {
       if (observer_ != nullptr) observer_->OnResumed(state_);
       return {};
     }
-    return trainer_->SetWeights(model::InitialWeights(model_, options_.seed));
+    if (options_.weights.empty()) {
+      return trainer_->SetWeights(model::InitialWeights(model_, options_.seed));
+    }
+    DNC_TRY(trainer_->SetWeights(options_.weights));
+    return trainer_->SetOptimizerState(options_.optimizer_state);
+  }
+
+  bool HasBest() const {
+    return !NeedsValidation(options_.best.monitor) || !options_.validation_split.empty();
+  }
+
+  bool OutOfPatience() const {
+    if (!options_.patience || state_.history.empty()) return false;
+    const std::size_t best = BestEpoch(state_.history, options_.best);
+    return state_.history.size() - 1 - best >= std::max(*options_.patience, 1u);
   }
 
   Status TrainEpoch() {
@@ -145,6 +223,7 @@ class LocalRun {
     plan_options.window_samples = window_samples_;
     DNC_ASSIGN(stream::Plan plan, stream::Plan::Create(&manifest_, plan_options));
     const std::uint64_t samples_total = plan.sample_count();
+    epoch_started_ = MonotonicNow();
     DNC_ASSIGN(const auto loader, stream::Loader::Open(std::move(plan), &store_,
                                                        {.memory_bytes = options_.memory_bytes,
                                                         .skip_samples = state_.samples_done}));
@@ -164,6 +243,7 @@ class LocalRun {
       AddTo(&state_.totals, part);
       state_.samples_done += part.samples;
       outcome_.samples += part.samples;
+      steps_since_checkpoint_ += (part.samples + options_.batch_size - 1) / options_.batch_size;
       DNC_TRY(CheckpointIfDue(stopped));
     }
     const stream::LoaderStatistics statistics = loader->statistics();
@@ -184,14 +264,24 @@ class LocalRun {
     report.epoch = state_.epochs_done + 1;
     report.train = state_.totals;
     if (!options_.validation_split.empty()) {
-      DNC_ASSIGN(report.validation, EvaluateConfigured(manifest_, options_.validation_split, store_,
-                                                       columns_, options_, trainer_, {}));
+      DNC_ASSIGN(report.validation,
+                 EvaluateConfigured(model_, manifest_, options_.validation_split, store_, columns_,
+                                    options_, trainer_, {}, nullptr));
     }
+    report.steps = (state_.samples_done + options_.batch_size - 1) / options_.batch_size;
+    if (!state_.history.empty()) report.steps += state_.history.back().steps;
+    report.seconds = EpochSeconds();
     state_.history.push_back(report);
     state_.epochs_done += 1;
     state_.samples_done = 0;
     state_.totals = {};
-    if (observer_ != nullptr) observer_->OnEpoch(report);
+    state_.seconds = 0;
+    epoch_started_ = MonotonicNow();
+    if (observer_ != nullptr) {
+      const bool is_best =
+          HasBest() && BestEpoch(state_.history, options_.best) + 1 == state_.history.size();
+      DNC_TRY(observer_->OnEpoch(state_.history, is_best, [&] { return trainer_->GetWeights(); }));
+    }
     return CheckpointIfDue(false);
   }
 
@@ -206,12 +296,23 @@ class LocalRun {
 
   Status CheckpointIfDue(bool now) {
     if (options_.checkpoint_path.empty()) return {};
-    if (!now && MonotonicNow() - last_checkpoint_ < options_.checkpoint_every) return {};
+    const bool by_steps =
+        options_.checkpoint_steps > 0 && steps_since_checkpoint_ >= options_.checkpoint_steps;
+    const bool by_time = MonotonicNow() - last_checkpoint_ >= options_.checkpoint_every;
+    if (!now && !by_steps && !by_time) return {};
+    state_.seconds = EpochSeconds();
+    epoch_started_ = MonotonicNow();
     DNC_ASSIGN(state_.weights, trainer_->GetWeights());
     DNC_ASSIGN(state_.optimizer_state, trainer_->GetOptimizerState());
     DNC_TRY(SaveCheckpoint(state_, options_.checkpoint_path));
     last_checkpoint_ = MonotonicNow();
+    steps_since_checkpoint_ = 0;
     return {};
+  }
+
+  // Of the epoch under way, in this process and before it.
+  double EpochSeconds() const {
+    return state_.seconds + (MonotonicNow() - epoch_started_).seconds();
   }
 
   const model::Model& model_;
@@ -224,10 +325,40 @@ class LocalRun {
   std::uint64_t window_samples_ = 0;
   Checkpoint state_;
   Instant last_checkpoint_;
+  Instant epoch_started_;  // Or since when state_.seconds does not count it.
+  std::uint64_t steps_since_checkpoint_ = 0;
   LocalTrainingOutcome outcome_;
 };
 
 }  // namespace
+
+const char* MonitorName(Monitor monitor) {
+  for (const MonitorRow& row : kMonitors) {
+    if (row.monitor == monitor) return row.name;
+  }
+  return "";
+}
+
+Result<Monitor> ParseMonitor(const std::string& name) {
+  std::string known;
+  for (const MonitorRow& row : kMonitors) {
+    if (name == row.name) return row.monitor;
+    known += (known.empty() ? "" : ", ") + std::string(row.name);
+  }
+  return Error{ErrorCode::kInvalidArgument,
+               "\"" + name + "\" is not a figure of an epoch; expected one of " + known};
+}
+
+std::size_t BestEpoch(const std::vector<EpochReport>& history, const BestRule& rule) {
+  DNC_ASSERT(!history.empty());
+  const bool is_loss = rule.monitor == Monitor::kLoss || rule.monitor == Monitor::kValidationLoss;
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < history.size(); ++i) {
+    const double gain = Figure(history[i], rule.monitor) - Figure(history[best], rule.monitor);
+    if ((is_loss ? -gain : gain) > rule.min_delta) best = i;
+  }
+  return best;
+}
 
 Digest RunDigest(const model::Model& model, const shard::Manifest& manifest,
                  const LocalTrainingOptions& options) {
@@ -241,6 +372,8 @@ Digest RunDigest(const model::Model& model, const shard::Manifest& manifest,
   // The window of the shuffle follows from the memory; the number of epochs may grow.
   out.Put(options.memory_bytes);
   out.Put(options.threads);
+  out.PutString(Sha256(std::as_bytes(options.weights)).Hex());
+  out.PutString(Sha256(options.optimizer_state).Hex());
   return Sha256(out.bytes());
 }
 
@@ -257,11 +390,13 @@ Result<trainer::Totals> EvaluateSplit(const model::Model& model, std::span<const
                                       const shard::Manifest& manifest, const std::string& split,
                                       const store::ObjectStore& store, trainer::Trainer* trainer,
                                       const LocalTrainingOptions& options,
-                                      const std::function<bool(std::uint64_t)>& on_progress) {
+                                      const std::function<bool(std::uint64_t)>& on_progress,
+                                      ConfusionMatrix* confusion) {
   DNC_ASSIGN(const Columns columns, FindColumns(manifest));
   DNC_TRY(ConfigureTrainer(model, manifest, split, options, columns, trainer));
   DNC_TRY(trainer->SetWeights(weights));
-  return EvaluateConfigured(manifest, split, store, columns, options, trainer, on_progress);
+  return EvaluateConfigured(model, manifest, split, store, columns, options, trainer, on_progress,
+                            confusion);
 }
 
 }  // namespace dnc::training

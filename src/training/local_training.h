@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "model/model.h"
@@ -17,8 +19,28 @@
 #include "store/object_store.h"
 #include "trainer/trainer.h"
 #include "training/checkpoint.h"
+#include "training/confusion_matrix.h"
 
 namespace dnc::training {
+
+// A figure of an epoch that tells which is better.
+enum class Monitor : std::uint8_t { kLoss, kAccuracy, kValidationLoss, kValidationAccuracy };
+
+// Keras's name of it: "val_loss".
+const char* MonitorName(Monitor monitor);
+// Errors: kInvalidArgument, another name, with the known ones.
+Result<Monitor> ParseMonitor(const std::string& name);
+
+// How the epochs are compared.
+struct BestRule {
+  Monitor monitor = Monitor::kValidationLoss;
+  double min_delta = 0;  // What is better by less than this is not better.
+};
+
+// The index of the best epoch by the rule, as Keras's callbacks count: the first is the
+// best until one is better by more than min_delta. Requires: history is not empty, and
+// validated if the rule asks for it.
+std::size_t BestEpoch(const std::vector<EpochReport>& history, const BestRule& rule);
 
 struct LocalTrainingOptions {
   std::uint32_t epochs = 1;
@@ -30,7 +52,14 @@ struct LocalTrainingOptions {
   int threads = 1;                         // Of the trainer.
   std::string checkpoint_path;             // Empty: no checkpoints.
   Duration checkpoint_every = Duration::Seconds(30);
-  bool resume = false;  // From checkpoint_path, if it is there.
+  std::uint64_t checkpoint_steps = 0;  // Also after this many optimizer steps; 0: not.
+  bool resume = false;                 // From checkpoint_path, if it is there.
+  BestRule best;
+  // Ends the training after this many epochs in which none was the best.
+  std::optional<std::uint32_t> patience;
+  // Where training begins, if not at fresh weights; must outlive the run.
+  std::span<const float> weights;
+  ByteSpan optimizer_state;
 };
 
 struct LocalProgress {
@@ -48,13 +77,18 @@ class LocalTrainingObserver {
   // After every batch. false ends the training: a checkpoint is written and
   // kCancelled returned.
   virtual bool OnProgress(const LocalProgress& progress) = 0;
-  virtual void OnEpoch(const EpochReport& report) = 0;
+  // After every epoch, before its checkpoint; the last is the one that ended. An error
+  // ends the training. `weights` gives those of now.
+  virtual Status OnEpoch(const std::vector<EpochReport>& history, bool is_best,
+                         const std::function<Result<std::vector<float>>()>& weights) = 0;
   virtual void OnResumed(const Checkpoint& checkpoint) = 0;
 };
 
 struct LocalTrainingOutcome {
   std::vector<float> weights;
+  Bytes optimizer_state;
   std::vector<EpochReport> history;
+  bool stopped_early = false;
   std::uint64_t samples = 0;  // Trained in this process.
   Duration waited;            // For data.
   std::uint64_t loader_memory_peak_bytes = 0;
@@ -76,11 +110,13 @@ Result<LocalTrainingOutcome> TrainLocally(const model::Model& model,
                                           LocalTrainingObserver* observer);
 
 // Configures `trainer` for the columns "x" and "y" of the manifest and evaluates
-// `weights` on a split; `on_progress` (may be empty) returns false to stop.
+// `weights` on a split; `on_progress` (may be empty) returns false to stop. `confusion`
+// (may be null) is filled if the model tells classes apart, and else stays empty.
 Result<trainer::Totals> EvaluateSplit(const model::Model& model, std::span<const float> weights,
                                       const shard::Manifest& manifest, const std::string& split,
                                       const store::ObjectStore& store, trainer::Trainer* trainer,
                                       const LocalTrainingOptions& options,
-                                      const std::function<bool(std::uint64_t)>& on_progress);
+                                      const std::function<bool(std::uint64_t)>& on_progress,
+                                      ConfusionMatrix* confusion = nullptr);
 
 }  // namespace dnc::training

@@ -111,15 +111,93 @@ class StopAfter final : public LocalTrainingObserver {
  public:
   explicit StopAfter(int batches) : left_(batches) {}
   bool OnProgress(const LocalProgress&) override { return --left_ > 0; }
-  void OnEpoch(const EpochReport&) override { ++epochs; }
+  Status OnEpoch(const std::vector<EpochReport>&, bool is_best,
+                 const std::function<Result<std::vector<float>>()>&) override {
+    ++epochs;
+    if (is_best) best = epochs;
+    return {};
+  }
   void OnResumed(const Checkpoint&) override { ++resumed; }
 
   int epochs = 0;
+  int best = 0;
   int resumed = 0;
 
  private:
   int left_;
 };
+
+EpochReport Report(double loss, double validation_loss, std::uint64_t correct) {
+  EpochReport report;
+  report.train = {.samples = 10, .loss_sum = 10 * loss, .correct = correct};
+  report.validation = {.samples = 10, .loss_sum = 10 * validation_loss, .correct = correct};
+  return report;
+}
+
+TEST(BestEpochTest, TheFirstIsTheBestUntilOneIsBetterByEnough) {
+  const std::vector<EpochReport> history = {Report(3, 2, 5), Report(2, 1.5, 5), Report(1, 1.4, 8),
+                                            Report(0.5, 1.6, 7)};
+  EXPECT_EQ(BestEpoch(history, {.monitor = Monitor::kLoss}), 3u);
+  EXPECT_EQ(BestEpoch(history, {.monitor = Monitor::kValidationLoss}), 2u);
+  EXPECT_EQ(BestEpoch(history, {.monitor = Monitor::kValidationLoss, .min_delta = 0.2}), 1u);
+  EXPECT_EQ(BestEpoch(history, {.monitor = Monitor::kAccuracy}), 2u);
+  EXPECT_EQ(BestEpoch(history, {.monitor = Monitor::kValidationAccuracy, .min_delta = 0.5}), 0u);
+}
+
+TEST(MonitorTest, NamesAreKerass) {
+  for (const Monitor monitor : {Monitor::kLoss, Monitor::kAccuracy, Monitor::kValidationLoss,
+                                Monitor::kValidationAccuracy}) {
+    const Result<Monitor> parsed = ParseMonitor(MonitorName(monitor));
+    ASSERT_THAT(parsed, test::Succeeds());
+    EXPECT_EQ(*parsed, monitor);
+  }
+  EXPECT_THAT(ParseMonitor("val_los"),
+              test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("val_loss, val_accuracy")));
+}
+
+TEST_F(LocalTrainingTest, StopsEarlyAndResumesToTheSameEnd) {
+  options_.epochs = 200;
+  options_.patience = 2;
+  options_.best.min_delta = 1e-3;
+  const auto whole = Train();
+  ASSERT_THAT(whole, test::Succeeds());
+  EXPECT_TRUE(whole->stopped_early);
+  const std::size_t best = BestEpoch(whole->history, options_.best);
+  EXPECT_EQ(whole->history.size(), best + 3);
+  EXPECT_GT(whole->history.back().steps, whole->history.front().steps);
+
+  options_.checkpoint_path = folder_ / "stopping.checkpoint";
+  options_.resume = true;
+  StopAfter stop(45);
+  EXPECT_THAT(Train(&stop), test::FailsWith(ErrorCode::kCancelled, HasSubstr("--resume")));
+  StopAfter last(1'000'000);
+  const auto resumed = Train(&last);
+  ASSERT_THAT(resumed, test::Succeeds());
+  EXPECT_EQ(last.resumed, 1);
+  EXPECT_EQ(resumed->weights, whole->weights);
+  EXPECT_EQ(resumed->history.size(), whole->history.size());
+  EXPECT_EQ(last.best + stop.epochs, static_cast<int>(best) + 1);
+}
+
+TEST_F(LocalTrainingTest, EarlyStoppingAsksForWhatItWatches) {
+  options_.validation_split.clear();
+  options_.patience = 1;
+  EXPECT_THAT(Train(), test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("val_loss")));
+  options_.best.monitor = Monitor::kLoss;
+  EXPECT_THAT(Train(), test::Succeeds());
+}
+
+TEST_F(LocalTrainingTest, BeginsAtGivenWeights) {
+  const auto first = Train();
+  ASSERT_THAT(first, test::Succeeds());
+  LocalTrainingOptions fresh = options_;
+  options_.weights = first->weights;
+  options_.optimizer_state = first->optimizer_state;
+  const auto second = Train();
+  ASSERT_THAT(second, test::Succeeds());
+  EXPECT_LT(second->history[0].train.loss(), first->history[2].train.loss());
+  EXPECT_NE(RunDigest(model_, manifest_, options_), RunDigest(model_, manifest_, fresh));
+}
 
 TEST_F(LocalTrainingTest, LearnsTheLine) {
   options_.epochs = 20;

@@ -18,6 +18,9 @@ Result<trainer::Totals> RunPass(stream::Loader* loader, trainer::Trainer* traine
     }
     DNC_ASSIGN(const std::uint64_t samples, loader->Next(options.batch_size, destinations));
     if (samples == 0) break;
+    if (options.on_labels) {
+      options.on_labels(slot.y.first(slot.y.size() / options.batch_size * samples));
+    }
     DNC_TRY(trainer->Submit(slot, options.kind, static_cast<std::uint32_t>(samples),
                             DeriveSeed(options.seed, options.first_batch + batch)));
     samples_done += samples;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "stream/loader.h"
 #include "trainer/trainer.h"
@@ -28,6 +29,8 @@ struct PassOptions {
   // Called after each batch was queued, with the samples so far in this call; false
   // ends the pass with kCancelled. May be empty.
   std::function<bool(std::uint64_t samples_done)> progress;
+  // Called with the labels of each batch before it is queued. May be empty.
+  std::function<void(ByteSpan)> on_labels;
 };
 
 // Totals over the samples of this call. Zero samples: the loader is at its end.

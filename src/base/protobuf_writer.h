@@ -1,6 +1,6 @@
 // Writes messages of Protocol Buffers (protobuf.dev/programming-guides/encoding):
-// fields are appended in the order of the calls. Enough for the one message that is
-// written here, an ONNX model.
+// fields are appended in the order of the calls. Enough for the few messages that are
+// written here: models in ONNX and events of TensorBoard.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace dnc::model {
+namespace dnc {
 
 class ProtobufWriter {
  public:
@@ -19,8 +19,11 @@ class ProtobufWriter {
   }
   void Float(int field, float value) {
     Tag(field, 5);
-    const auto bits = std::bit_cast<std::uint32_t>(value);
-    for (int shift = 0; shift < 32; shift += 8) bytes_ += static_cast<char>(bits >> shift & 0xff);
+    Fixed(std::bit_cast<std::uint32_t>(value), 32);
+  }
+  void Double(int field, double value) {
+    Tag(field, 1);
+    Fixed(std::bit_cast<std::uint64_t>(value), 64);
   }
   void Text(int field, std::string_view text) {
     Tag(field, 2);
@@ -38,6 +41,11 @@ class ProtobufWriter {
   void Tag(int field, int wire_type) {
     Varint(static_cast<std::uint64_t>(field) << 3 | static_cast<std::uint64_t>(wire_type));
   }
+  void Fixed(std::uint64_t bits, int width) {
+    for (int shift = 0; shift < width; shift += 8) {
+      bytes_ += static_cast<char>(bits >> shift & 0xff);
+    }
+  }
   void Varint(std::uint64_t value) {
     for (; value >= 0x80; value >>= 7) bytes_ += static_cast<char>(value | 0x80);
     bytes_ += static_cast<char>(value);
@@ -46,4 +54,4 @@ class ProtobufWriter {
   std::string bytes_;
 };
 
-}  // namespace dnc::model
+}  // namespace dnc

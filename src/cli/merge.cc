@@ -26,10 +26,20 @@ struct MergeOptions {
   bool json = false;
 };
 
-// Where the merged manifest finds the shards of `from`: empty if they lie beside it.
-Result<std::string> MirrorOf(const std::string& from, const std::string& to) {
+// Also of a manifest that is yet to be written, which PlaceOfManifest takes for a folder.
+divide::ManifestPlace PlaceToWrite(const std::string& target) {
+  const divide::ManifestPlace place = divide::PlaceOfManifest(target);
+  if (divide::IsRemote(target) || !target.ends_with(".json") || place.store != target) return place;
+  const std::filesystem::path path(target);
+  const std::string folder = path.parent_path().string();
+  return {folder.empty() ? "." : folder, path.filename().string()};
+}
+
+// Where a manifest in the store `target`, of the location `to`, finds the shards of `from`:
+// empty if they lie beside it.
+Result<std::string> MirrorOf(const std::string& from, const std::string& to,
+                             const std::string& target) {
   const std::string source = divide::PlaceOfManifest(from).store;
-  const std::string target = divide::PlaceOfManifest(to).store;
   if (divide::IsRemote(from)) return source == target ? std::string() : source;
   if (divide::IsRemote(to)) {
     return Error{ErrorCode::kInvalidArgument, "the shards of " + from +
@@ -44,22 +54,15 @@ Result<std::string> MirrorOf(const std::string& from, const std::string& to) {
 
 Status Merge(const MergeOptions& options) {
   std::vector<shard::Manifest> manifests;
-  std::string target = options.to;
+  const divide::ManifestPlace place = PlaceToWrite(options.to);
   for (const std::string& location : options.manifests) {
     DNC_ASSIGN(shard::Manifest manifest, divide::LoadManifest(location, options.store));
-    DNC_ASSIGN(const std::string mirror, MirrorOf(location, target));
+    DNC_ASSIGN(const std::string mirror, MirrorOf(location, options.to, place.store));
     if (!mirror.empty()) manifest.mirrors.push_back(mirror);
     manifests.push_back(std::move(manifest));
   }
   DNC_ASSIGN(const shard::Manifest merged,
              divide::MergeManifests(std::move(manifests), options.name));
-  // A path of a manifest that is yet to be written is none that PlaceOfManifest can see.
-  divide::ManifestPlace place = divide::PlaceOfManifest(target);
-  if (!divide::IsRemote(target) && target.ends_with(".json") && place.store == target) {
-    const std::filesystem::path path(target);
-    place = {path.parent_path().empty() ? "." : path.parent_path().string(),
-             path.filename().string()};
-  }
   store::StoreOptions store_options = options.store;
   store_options.create = true;
   store_options.mirrors.clear();

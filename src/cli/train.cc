@@ -138,11 +138,13 @@ class Observer final : public training::LocalTrainingObserver {
     if (now.epoch != epoch_) {
       epoch_ = now.epoch;
       epoch_started_ = MonotonicNow();
-      first_sample_ = now.samples_done;
+      first_sample_ = 0;
     }
     if (progress_->Due()) {
-      progress_->Show("epoch " + std::to_string(now.epoch) + "/" + std::to_string(now.epochs) +
-                      ": " + Rate(now) + ", " + TotalsText(now.totals, accuracy_));
+      std::string line = "epoch " + std::to_string(now.epoch) + "/" + std::to_string(now.epochs) +
+                         ": " + Rate(now);
+      if (now.totals.samples > 0) line += ", " + TotalsText(now.totals, accuracy_);
+      progress_->Show(line);
     }
     return !Interrupted();
   }
@@ -165,6 +167,9 @@ class Observer final : public training::LocalTrainingObserver {
     progress_->Print("going on from a checkpoint: epoch " +
                      std::to_string(checkpoint.epochs_done + 1) + ", sample " +
                      FormatCount(checkpoint.samples_done));
+    epoch_ = checkpoint.epochs_done + 1;
+    epoch_started_ = MonotonicNow();
+    first_sample_ = checkpoint.samples_done;
   }
 
  private:

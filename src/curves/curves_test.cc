@@ -70,7 +70,8 @@ TEST(EventFileTest, AFileGrowsByRecords) {
   const std::size_t event = FormatEvent({.step = 1, .values = {{"epoch_loss", 0.5}}}).size();
   // The step 0 takes as much as 1: protobuf's int64 is one byte for both.
   EXPECT_EQ(entry.file_size(), FormatEventFileHeader(0).size() + 2 * event);
-  EXPECT_THAT(EventFile::Create("/proc/none"), FailsWith(ErrorCode::kNotFound, HasSubstr("/proc/none")));
+  EXPECT_THAT(EventFile::Create("/proc/none"),
+              FailsWith(ErrorCode::kNotFound, HasSubstr("/proc/none")));
 }
 
 TEST(PlotTest, ATerminalShowsBothCurves) {

@@ -190,7 +190,7 @@ class Mirrors final : public ObjectStore {
       const std::lock_guard lock(mutex_);
       Mirror& mirror = mirrors_[i];
       if (error.code == ErrorCode::kNotFound) {
-        news = !missing_.contains({i, key, 0});
+        // No failure: the datasets that were merged have each their own objects.
         Remember({i, key, 0}, &missing_);
       } else {
         news = mirror.failures == 0;

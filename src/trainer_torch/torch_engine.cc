@@ -355,6 +355,7 @@ Result<BatchResult> TorchEngine::Run(const Batch& batch, std::vector<float>* out
       case BatchKind::kEvaluate:
         return Evaluate(batch);
       case BatchKind::kPredict:
+      case BatchKind::kScore:  // Never comes; see trainer/engine.h.
         break;
     }
     DNC_TRY(Predict(batch, outputs));

@@ -143,10 +143,11 @@ class Case(unittest.TestCase):
         self.run_dnc("divide", x, "--labels", y, "--to", self.path(to), "--split", split)
         return self.path(to, "manifest.json")
 
-    def project(self, data="shards/manifest.json", model=None, fit=None, grid=None, **extra):
+    def project(self, data="shards/manifest.json", model=None, fit=None, grid=None,
+                model_path="model.json", **extra):
         self.write("model.json", model or dense_model())
         return self.write("project.json", {
-            "name": "small", "model": "model.json", "data": data,
+            "name": "small", "model": model_path, "data": data,
             "fit": {"epochs": 2, "batch_size": 16, "seed": 3, **(fit or {})},
             "grid": {"total_tasks": 6, "task_size": 3, **(grid or {})}, **extra})
 

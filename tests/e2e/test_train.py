@@ -1,13 +1,28 @@
 """dnc train, evaluate and predict: the same bytes whatever happens, and bad projects."""
 
+import csv
 import json
 import os
 import signal
+import time
+import xml.etree.ElementTree
 
 import h5py
 import numpy
 
 from harness import Case, dense_model, weights_of
+
+
+def modified(path):
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+
+
+def contents(*paths):
+    whole = []
+    for path in paths:
+        with open(path, "rb") as file:
+            whole.append(file.read())
+    return whole
 
 
 class Train(Case):
@@ -64,37 +79,87 @@ class Train(Case):
         numpy.testing.assert_array_equal(numpy.load(self.path("plain.npy")),
                                          numpy.load(self.path("compiled.npy")))
         self.refuse(2, "evaluate", self.path("model.h5"), "--data", self.path("shards"),
-                    "--split", "validation", says=["training_config"])
+                    "--split", "validation", says=["compile section"])
 
-    def test_killed_and_resumed_ends_in_the_same_bytes(self):
+    def test_killed_twenty_times_ends_in_the_same_bytes(self):
+        """At random moments, of the start, of a step, of a checkpoint or of an epoch's end."""
         self.divide_images(3000)
-        self.project(fit={"epochs": 6, "batch_size": 4})
-        self.train()
-        undisturbed = weights_of(self.path("model.h5"))
+        self.project(fit={"epochs": 16, "batch_size": 4}, model=dense_model(optimizer="Adam"))
+        self.train("--best", self.path("best.h5"))
+        undisturbed = contents(self.path("model.h5"), self.path("best.h5"))
         os.remove(self.path("model.h5"))
+        os.remove(self.path("best.h5"))
 
+        random = numpy.random.default_rng(5)
+        checkpoint = self.path("model.h5.checkpoint")
         kills = 0
-        for delay in (1, 3, 6, 10):
+        while kills < 20:
             process = self.start_dnc("train", "train", self.path("project.json"), "--out",
-                                     self.path("model.h5"), "--threads", 1, "--resume",
-                                     "--checkpoint-seconds", 0)
-            checkpoint = self.path("model.h5.checkpoint")
-            seen = set()
-
-            def checkpoints():
-                if os.path.exists(checkpoint):
-                    seen.add(os.stat(checkpoint).st_mtime_ns)
-                return len(seen) >= delay or process.poll() is not None
-
-            self.wait_until(checkpoints, "a checkpoint")
-            if process.poll() is None:
-                process.kill()
-                kills += 1
+                                     self.path("model.h5"), "--best", self.path("best.h5"),
+                                     "--threads", 1, "--resume", "--checkpoint-steps", 32,
+                                     "--checkpoint-seconds", 0.05)
+            before = modified(checkpoint)
+            # A run in four is killed before it wrote a checkpoint: else none would end.
+            if kills % 4 != 3:
+                self.wait_until(lambda: modified(checkpoint) != before or
+                                process.poll() is not None, "a checkpoint")
+            time.sleep(random.uniform(0, 0.15))
+            if process.poll() is not None:
+                break  # It was quicker; how often it was killed is checked below.
+            process.kill()
             process.wait()
-        self.assertGreater(kills, 0)
-        self.train("--resume")
-        self.assertEqual(weights_of(self.path("model.h5")), undisturbed)
-        self.assertFalse(os.path.exists(self.path("model.h5.checkpoint")))
+            kills += 1
+        self.assertEqual(kills, 20)
+        self.train("--resume", "--best", self.path("best.h5"))
+        self.assertEqual(contents(self.path("model.h5"), self.path("best.h5")), undisturbed)
+        self.assertFalse(os.path.exists(checkpoint))
+
+    def test_stops_early_and_logs(self):
+        self.divide_images(600)
+        self.project(fit={"epochs": 40})
+        out = json.loads(self.train("--json", "--patience", 2, "--min-delta", 0.02, "--restore-best",
+                                    "--log", self.path("log.csv"), "--plot", self.path("c.svg"),
+                                    "--tensorboard", self.path("tb"))[0])
+        self.assertTrue(out["stopped_early"])
+        self.assertEqual(out["monitor"], "val_loss")
+        self.assertEqual(len(out["epochs"]), out["best_epoch"] + 2)
+        with open(self.path("log.csv")) as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([int(row["epoch"]) for row in rows],
+                         list(range(1, len(out["epochs"]) + 1)))
+        self.assertAlmostEqual(float(rows[-1]["val_loss"]),
+                               out["epochs"][-1]["validation"]["loss"])
+        with open(self.path("c.svg")) as file:
+            self.assertEqual(xml.etree.ElementTree.parse(file).getroot().tag,
+                             "{http://www.w3.org/2000/svg}svg")
+        self.assertEqual(sorted(os.listdir(self.path("tb"))), ["train", "validation"])
+        # The model is that of the best epoch.
+        scores = json.loads(self.run_dnc("evaluate", self.path("model.h5"), "--data",
+                                         self.path("shards"), "--split", "validation",
+                                         "--json")[0])
+        best = out["epochs"][out["best_epoch"] - 1]["validation"]
+        self.assertAlmostEqual(scores["loss"], best["loss"], places=6)
+        matrix = scores["confusion"]["matrix"]
+        self.assertEqual(sum(map(sum, matrix)), scores["samples"])
+        self.assertAlmostEqual(sum(matrix[i][i] for i in range(3)) / scores["samples"],
+                               scores["accuracy"])
+        self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.h5"),
+                    "--monitor", "val_los", says=["val_los", "val_loss"])
+
+    def test_goes_on_from_a_model_file(self):
+        self.divide_images(600)
+        self.project(fit={"epochs": 4}, model=dense_model(optimizer="Adam"))
+        self.train()
+        whole = json.loads(self.train("--json")[0])
+        self.project(fit={"epochs": 2, "seed": 9}, model_path="model.h5")
+        out = json.loads(self.run_dnc("train", self.path("project.json"), "--out",
+                                      self.path("more.keras"), "--threads", 1, "--json")[0])
+        # It began where the first ended, not anew.
+        self.assertLess(out["epochs"][0]["train"]["loss"], whole["epochs"][1]["train"]["loss"])
+        scores = json.loads(self.run_dnc("evaluate", self.path("more.keras"), "--data",
+                                         self.path("shards"), "--split", "validation",
+                                         "--json")[0])
+        self.assertAlmostEqual(scores["loss"], out["epochs"][-1]["validation"]["loss"], places=6)
 
     def test_ctrl_c_keeps_a_checkpoint_and_resumes(self):
         self.divide_images(3000)

@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -11,6 +13,8 @@
 #include "cli/progress.h"
 #include "cli/project_inputs.h"
 #include "cli/store_options.h"
+#include "shard/content_id.h"
+#include "update/update.h"
 
 namespace dnc::cli {
 namespace {
@@ -54,12 +58,31 @@ Status UploadShards(client::Client* client, const ProjectInputs& inputs, Progres
   return {};
 }
 
+// The weights that training begins with, where a file gave them; the CID of their object.
+Result<std::string> UploadWeights(client::Client* client, const ProjectInputs& inputs) {
+  if (inputs.weights.empty()) return std::string();
+  const Bytes object = update::Encode(inputs.weights);
+  shard::ContentHasher hasher;
+  hasher.Update(object);
+  std::string cid = hasher.Finish().cid;
+  DNC_TRY(
+      client->PutObject(cid, object.size(),
+                        [&](std::uint64_t offset, std::span<std::byte> out) -> Result<std::size_t> {
+                          const std::size_t begin = std::min<std::uint64_t>(offset, object.size());
+                          const std::size_t part = std::min(out.size(), object.size() - begin);
+                          std::memcpy(out.data(), object.data() + begin, part);
+                          return part;
+                        }));
+  return cid;
+}
+
 Status Submit(const SubmitOptions& options) {
   DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
   DNC_ASSIGN(const auto client, ConnectAsUser(options.give_up_after));
   Progress progress(options.json);
   DNC_TRY(UploadShards(client.get(), inputs, &progress));
   proto::ProjectSpec spec;
+  DNC_ASSIGN(spec.weights_cid, UploadWeights(client.get(), inputs));
   spec.name = inputs.file.name;
   spec.description = inputs.file.description;
   spec.fit = inputs.file.fit;

@@ -9,6 +9,7 @@
 namespace dnc::proto {
 namespace {
 
+constexpr std::size_t kCidTextBytesMax = 128;
 constexpr std::uint64_t kUintMax = UINT64_MAX;
 constexpr std::size_t kTokenBytesMax = 256;
 constexpr std::size_t kListMax = 100'000;
@@ -303,6 +304,7 @@ std::string ToJson(const ProjectSpec& message) {
   WriteGrid(message.grid, &writer);
   writer.Raw("model", message.model_json);
   writer.Raw("manifest", message.manifest_json);
+  if (!message.weights_cid.empty()) writer.String("weights", message.weights_cid);
   writer.EndObject();
   return writer.Take();
 }
@@ -318,6 +320,7 @@ Result<ProjectSpec> FromJson(std::string_view json) {
   message.grid = ReadGrid(&object);
   message.model_json = object.RawObject("model");
   message.manifest_json = object.RawObject("manifest");
+  message.weights_cid = object.OptionalString("weights", kCidTextBytesMax, "");
   return Finish(&object, std::move(message));
 }
 

@@ -72,6 +72,9 @@ struct ProjectSpec {
   GridSettings grid;
   std::string model_json;     // A JSON text: what ParseModel reads.
   std::string manifest_json;  // A JSON text: what ParseManifest reads.
+  // The object that training begins with, an update container (update/update.h) of the
+  // weights; empty: weights drawn from fit.seed.
+  std::string weights_cid;
 };
 
 struct ProjectCreated {

@@ -94,11 +94,13 @@ TEST(MessagesTest, AProjectKeepsItsModelAndManifestAsTheyWere) {
                    .fit = {},
                    .grid = {},
                    .model_json = R"({"z":1,"a":[0.1,1e-7,{"k":null}],"m":"\u00e9"})",
-                   .manifest_json = R"({"version":1,"mean":72.94035223214286})"};
+                   .manifest_json = R"({"version":1,"mean":72.94035223214286})",
+                   .weights_cid = "bafy"};
   const Result<ProjectSpec> read = FromJson<ProjectSpec>(ToJson(spec));
   ASSERT_THAT(read, test::Succeeds());
   EXPECT_EQ(read->model_json, "{\"z\":1,\"a\":[0.1,1e-07,{\"k\":null}],\"m\":\"\xc3\xa9\"}");
   EXPECT_EQ(read->manifest_json, spec.manifest_json);
+  EXPECT_EQ(read->weights_cid, "bafy");
   EXPECT_FALSE(read->fit.validation_split_stated);
 
   ProjectWork work{.project_id = {3},

@@ -19,6 +19,7 @@ struct Projects::Draft {
     std::uint64_t bytes = 0;
   };
   std::vector<Shard> shards;
+  std::string weights_cid;  // Empty: the weights are drawn.
   sched::ProjectConfig config;
 };
 
@@ -173,7 +174,24 @@ Status FillDraft(const std::string& body, std::uint64_t weight_count_max, Draft*
   }
   draft->model_json = model::FormatModel(draft->model);
   draft->manifest_json = std::move(spec.manifest_json);
+  draft->weights_cid = std::move(spec.weights_cid);
   return {};
+}
+
+// Those that were uploaded, or drawn ones.
+template <typename Draft>
+Result<std::vector<float>> FirstWeights(const store::ObjectStore& store, const Draft& draft) {
+  if (draft.weights_cid.empty()) {
+    return model::InitialWeights(draft.model, draft.info.fit.seed);
+  }
+  const std::uint64_t count = draft.model.weight_count;
+  const Result<Bytes> bytes =
+      store::GetObject(store, draft.weights_cid, update::EncodedBytesMax(count));
+  if (!bytes.ok()) return bytes.error().WithContext("weights");
+  Result<std::vector<float>> weights = update::Decode(*bytes, count);
+  if (!weights.ok()) return weights.error().WithContext("weights");
+  if (!update::AllFinite(*weights)) return Invalid("weights: some of them are not finite");
+  return weights;
 }
 
 }  // namespace
@@ -211,17 +229,29 @@ Status Projects::CheckShards(const Draft& draft) const {
     if (found) continue;
     if (missing++ < kNamed) named += (named.empty() ? "" : ", ") + shard.cid;
   }
-  if (missing == 0) return {};
+  if (missing == 0) return CheckWeightsAreThere(draft);
   return Error{ErrorCode::kNotFound, std::to_string(missing) + " of " +
                                          std::to_string(draft.shards.size()) +
                                          " shards are not on the server: " + named +
                                          (missing > kNamed ? ", ..." : "") + "; upload them first"};
 }
 
+// By its owner: the store also holds what is not to be had by asking for its key.
+Status Projects::CheckWeightsAreThere(const Draft& draft) const {
+  if (draft.weights_cid.empty()) return {};
+  bool found = false;
+  DNC_TRY(parts_.reader->Run("SELECT 1 FROM object_owners WHERE cid = ? AND account = ?",
+                             {draft.weights_cid, AsValue(draft.info.account.value)},
+                             [&](const Row&) { found = true; }));
+  if (found) return {};
+  return Error{ErrorCode::kNotFound,
+               "\"weights\" " + draft.weights_cid + " is not on the server; upload it first"};
+}
+
 void Projects::MakeWeights(const DraftPointer& draft, const Done& done) {
   parts_.workers->Post([this, draft, done] {
     const auto make = [&]() -> Status {
-      const std::vector<float> weights = model::InitialWeights(draft->model, draft->info.fit.seed);
+      DNC_ASSIGN(const std::vector<float> weights, FirstWeights(*parts_.store, *draft));
       return store::PutObject(parts_.store, WeightsKey(draft->info.id, 0), update::Encode(weights));
     };
     const Status status = make();

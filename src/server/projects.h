@@ -68,6 +68,7 @@ class Projects {
   using Done = std::function<void(Result<ProjectId>)>;
 
   Status CheckShards(const Draft& draft) const;
+  Status CheckWeightsAreThere(const Draft& draft) const;
   void MakeWeights(const DraftPointer& draft, const Done& done);
   void Create(const DraftPointer& draft, const Done& done);
 

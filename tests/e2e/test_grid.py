@@ -94,6 +94,16 @@ class Grid(Case):
 
         self.train_on_grid(2, during=stop_one)
 
+    def test_begins_with_the_weights_of_a_model_file(self):
+        self.prepare(epochs=1)
+        self.run_dnc("train", self.path("project.json"), "--out", self.path("start.h5"))
+        self.project(model_path="start.h5")
+        _, url = self.serve()
+        self.run_dnc("signup", url, "--name", "ada")
+        project = self.submit(self.path("project.json"))
+        self.run_dnc("result", project, "--out", self.path("first.h5"))
+        self.assertEqual(weights_of(self.path("first.h5")), weights_of(self.path("start.h5")))
+
     def test_pause_resume_cancel_and_result_in_between(self):
         self.prepare(epochs=30)
         _, url = self.serve()

@@ -10,10 +10,10 @@
 #include <map>
 
 #include "base/human.h"
-#include "base/random_access_source.h"
 #include "hdf/handle.h"
-#include "model/h5.h"
+#include "hdf/open_source.h"
 #include "model/h5_objects.h"
+#include "model/h5_read.h"
 #include "model/h5_state.h"
 #include "model/json_text.h"
 #include "model/keras1.h"
@@ -30,7 +30,6 @@ constexpr std::size_t kNameBytesMax = 1u << 12;
 constexpr std::size_t kVersionBytesMax = 64;
 
 Error Corrupt(std::string message) { return {ErrorCode::kCorrupt, std::move(message)}; }
-Error Unsupported(std::string message) { return {ErrorCode::kUnsupported, std::move(message)}; }
 
 // "model/dense/kernel:0" is the weight "dense/kernel:0": what counts is the last
 // part, which some versions of Keras write as "kernel" or "kernel_1:0".
@@ -182,28 +181,6 @@ void ReadVersions(const H5Handle& file, const H5Handle& root, KerasFile* said) {
   said->has_top_level_group = H5Lexists(root.id(), "top_level_model_weights", H5P_DEFAULT) > 0;
 }
 
-Result<H5Handle> OpenH5(const std::string& path) {
-  DNC_ASSIGN(const auto source, FileSource::Open(path));
-  std::array<std::byte, 4> magic{};
-  if (source->size() >= magic.size()) DNC_TRY(source->ReadAt(0, magic));
-  if (std::memcmp(magic.data(), "PK\x03\x04", 4) == 0) {
-    return Unsupported(path + ": is a .keras or zip archive; save the model as .h5");
-  }
-  const H5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  if (!access.ok() || H5Pset_file_locking(access.id(), false, true) < 0 ||
-      H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG) < 0) {
-    return Error{ErrorCode::kInternal, "HDF5: " + LastH5Failure()};
-  }
-  if (H5Fis_hdf5(path.c_str()) <= 0) {
-    return Corrupt(path +
-                   ": is not an HDF5 file; expected a model as Keras's "
-                   "model.save(\"m.h5\") writes it");
-  }
-  H5Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), H5Fclose);
-  if (!file.ok()) return Corrupt(path + ": cannot be opened: HDF5: " + LastH5Failure());
-  return file;
-}
-
 Result<std::string> ReadArchitecture(const H5Handle& file, const ModelLimits& limits) {
   if (!HasAttribute(file, "model_config")) {
     if (HasAttribute(file, "layer_names") || HasAttribute(file, "layer_names0")) {
@@ -257,11 +234,13 @@ Status ReadWeights(const H5Handle& root, const std::string& path, bool of_keras1
 
 }  // namespace
 
-Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits) {
+Result<TrainedModel> ReadH5(std::shared_ptr<const RandomAccessSource> source,
+                            const ModelLimits& limits) {
   const QuietH5 quiet;
   // No plug-in is loaded for a filter that a file names.
   H5PLset_loading_state(0);
-  DNC_ASSIGN(const H5Handle file, OpenH5(path));
+  const std::string path = source->name();
+  DNC_ASSIGN(const H5Handle file, hdf::OpenSource(std::move(source)));
   Result<std::string> architecture = ReadArchitecture(file, limits);
   if (!architecture.ok()) return architecture.error().WithContext(path);
   TrainedModel trained;
@@ -291,10 +270,11 @@ Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits) 
   return trained;
 }
 
-Status LoadH5Weights(const std::string& path, TrainedModel* trained) {
+Status ReadH5Weights(std::shared_ptr<const RandomAccessSource> source, TrainedModel* trained) {
   const QuietH5 quiet;
   H5PLset_loading_state(0);
-  DNC_ASSIGN(const H5Handle file, OpenH5(path));
+  const std::string path = source->name();
+  DNC_ASSIGN(const H5Handle file, hdf::OpenSource(std::move(source)));
   DNC_TRY(CheckFileSize(file, path, trained->model));
   // save_weights() writes the layers' groups to the root.
   const bool weights_only = HasAttribute(file, "layer_names") || HasAttribute(file, "layer_names0");

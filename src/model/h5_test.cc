@@ -3,7 +3,6 @@
 // to look at files and to spoil them.
 
 #include "model/h5.h"
-#include "model/optimizer_state.h"
 
 #include <hdf5.h>
 #include <signal.h>
@@ -12,6 +11,8 @@
 #include <functional>
 #include <thread>
 
+#include "base/prng.h"
+#include "model/optimizer_state.h"
 #include "model/test_models.h"
 #include "testing/testing.h"
 
@@ -407,6 +408,28 @@ TEST_F(H5Test, RefusesATruncatedFileOfAnyLength) {
     ASSERT_THAT(WriteFileAtomically(path_, AsBytes(intact.substr(0, length))), Succeeds());
     EXPECT_THAT(LoadH5(path_), FailsWith(ErrorCode::kCorrupt));
   }
+}
+
+TEST_F(H5Test, ASpoiltFileIsAnErrorWhateverHdf5MakesOfIt) {
+  Save(Trained(test::SmallNetworkJson()));
+  const std::string intact = MustRead(path_);
+  Prng prng(11);
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    std::string spoilt = intact;
+    for (int k = 0; k < 4; ++k) {
+      spoilt[prng.Below(spoilt.size())] = static_cast<char>(prng.Below(256));
+    }
+    ASSERT_THAT(WriteFileAtomically(path_, AsBytes(spoilt)), Succeeds());
+    const Result<TrainedModel> loaded = LoadH5(path_);
+    if (loaded.ok()) {
+      EXPECT_EQ(loaded->weights.size(), loaded->model.weight_count);
+    } else {
+      ++refused;
+      EXPECT_THAT(loaded.error().message, HasSubstr("m.h5"));
+    }
+  }
+  EXPECT_GT(refused, 0);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct ProcessTrainerOptions {
   int threads = 1;                     // Most that a Configure() may ask for.
   std::uint64_t memory_bytes_max = 0;  // Of the child's own data; 0: no limit.
   // Without network, files and other processes from the first message that comes
-  // from a stranger on; see trainer_torch/box.h.
+  // from a stranger on; see box/box.h.
   bool boxed = true;
   // Empty: $DNC_TRAINER, then dnc-trainer beside this program, then in $PATH.
   std::string program_path;

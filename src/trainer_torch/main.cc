@@ -14,7 +14,7 @@
 
 #include "trainer/serve.h"
 #include "trainer_torch/benchmark.h"
-#include "trainer_torch/box.h"
+#include "box/box.h"
 #include "trainer_torch/doctor.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/torch_engine.h"
@@ -94,8 +94,8 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
 Status Prepare(const trainer::Hello& hello) {
   SetThreads(static_cast<int>(hello.threads));
   WarmUp();
-  if (hello.memory_bytes_max > 0) DNC_TRY(LimitMemory(hello.memory_bytes_max));
-  return hello.boxed ? EnterBox() : Status();
+  if (hello.memory_bytes_max > 0) DNC_TRY(box::LimitMemory(hello.memory_bytes_max));
+  return hello.boxed ? box::EnterBox() : Status();
 }
 
 Status Serve() {
@@ -107,7 +107,7 @@ Status Serve() {
 
 bool PrintAttempts(const char* where) {
   bool all_denied = true;
-  for (const BoxAttempt& attempt : TryToEscape()) {
+  for (const box::BoxAttempt& attempt : box::TryToEscape()) {
     ::printf("%s: %s: %s\n", where, attempt.what.c_str(), attempt.denied ? "denied" : "ALLOWED");
     all_denied = all_denied && attempt.denied;
   }

@@ -1,4 +1,4 @@
-#include "trainer_torch/box.h"
+#include "box/box.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include "base/file.h"
 #include "base/human.h"
 
-namespace dnc::trainer_torch {
+namespace dnc::box {
 
 namespace {
 
@@ -54,8 +54,9 @@ constexpr int kAllowed[] = {
     SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn),
     SCMP_SYS(sigaltstack),
-    // The socket, stderr and the memory for batches.
+    // What is open: sockets, pipes, files to be read, the memory for batches.
     SCMP_SYS(read),
+    SCMP_SYS(pread64),
     SCMP_SYS(write),
     SCMP_SYS(readv),
     SCMP_SYS(writev),
@@ -194,4 +195,4 @@ std::vector<BoxAttempt> TryToEscape() {
   return attempts;
 }
 
-}  // namespace dnc::trainer_torch
+}  // namespace dnc::box

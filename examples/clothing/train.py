@@ -21,7 +21,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
-DNC = os.path.join(ROOT, "build", "bin", "dnc")
+DNC = os.path.join(os.environ.get("DNC_BIN", os.path.join(ROOT, "build", "bin")), "dnc")
 DATA = os.path.join(os.path.dirname(ROOT), "shared", "data", "clothing")
 
 PIPELINES = {

@@ -415,7 +415,7 @@ TEST_F(H5Test, ASpoiltFileIsAnErrorWhateverHdf5MakesOfIt) {
   const std::string intact = MustRead(path_);
   Prng prng(11);
   int refused = 0;
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 100; ++i) {
     std::string spoilt = intact;
     for (int k = 0; k < 4; ++k) {
       spoilt[prng.Below(spoilt.size())] = static_cast<char>(prng.Below(256));

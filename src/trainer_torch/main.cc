@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include "box/box.h"
 #include "trainer/serve.h"
 #include "trainer_torch/benchmark.h"
-#include "box/box.h"
 #include "trainer_torch/doctor.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/torch_engine.h"

@@ -37,6 +37,8 @@ struct TrainCommandOptions {
   std::string monitor;  // Empty: of the validation, if there is one.
   std::int64_t patience = -1;
   double min_delta = 0;
+  std::string class_weight;
+  std::string sample_weight;
   std::string best;
   bool restore_best = false;
   std::string log;
@@ -215,6 +217,12 @@ Result<training::LocalTrainingOptions> MakeOptions(const TrainCommandOptions& op
   } else if (inputs.validation_split.empty()) {
     result.best.monitor = training::Monitor::kLoss;
   }
+  if (!options.class_weight.empty()) {
+    const Status parsed = training::ParseClassWeights(options.class_weight, inputs.dataset.manifest,
+                                                      &result.weighting);
+    if (!parsed.ok()) return parsed.error().WithContext("--class-weight");
+  }
+  result.weighting.column = options.sample_weight;
   result.best.min_delta = options.min_delta;
   if (options.patience >= 0) result.patience = static_cast<std::uint32_t>(options.patience);
   if (!options.resume && !options.restart && PathExists(result.checkpoint_path)) {
@@ -360,6 +368,11 @@ void AddTrain(Registry* registry) {
       ->check(CLI::Range(0, 100'000));
   command->add_option("--min-delta", options->min_delta, "By how much better an epoch must be")
       ->check(CLI::NonNegativeNumber);
+  command->add_option("--class-weight", options->class_weight,
+                      "How much samples count by their class: balanced, or a list such as "
+                      "0=0.5,shirt=2");
+  command->add_option("--sample-weight", options->sample_weight,
+                      "A column of the dataset that says how much each sample counts");
   command->add_option("--best", options->best, "Keep the best epoch's model in this file");
   command->add_flag("--restore-best", options->restore_best,
                     "The trained model is that of the best epoch, not of the last");

@@ -27,12 +27,15 @@ std::uint64_t RoundUp(std::uint64_t bytes) {
 
 }  // namespace
 
-std::uint64_t BatchRingLayout::slot_bytes() const { return RoundUp(x_bytes) + RoundUp(y_bytes); }
+std::uint64_t BatchRingLayout::slot_bytes() const {
+  return RoundUp(x_bytes) + RoundUp(y_bytes) + RoundUp(weight_bytes);
+}
 
 BatchRingLayout LayoutFor(const TrainerOptions& options) {
   BatchRingLayout layout;
   layout.x_bytes = options.batch_size_max * options.x.sample_bytes();
   layout.y_bytes = options.batch_size_max * options.y.sample_bytes();
+  if (options.weighted) layout.weight_bytes = options.batch_size_max * sizeof(float);
   layout.slots = layout.slot_bytes() > kLargeSlotBytes ? 2 : 4;
   return layout;
 }
@@ -108,6 +111,14 @@ std::span<std::byte> BatchRing::y(std::uint32_t slot) const {
   DNC_ASSERT(slot < layout_.slots);
   if (base_ == nullptr) return {};
   return {base_ + slot * layout_.slot_bytes() + RoundUp(layout_.x_bytes), layout_.y_bytes};
+}
+
+std::span<float> BatchRing::weights(std::uint32_t slot) const {
+  DNC_ASSERT(slot < layout_.slots);
+  if (base_ == nullptr) return {};
+  std::byte* const begin =
+      base_ + slot * layout_.slot_bytes() + RoundUp(layout_.x_bytes) + RoundUp(layout_.y_bytes);
+  return {reinterpret_cast<float*>(begin), layout_.weight_bytes / sizeof(float)};
 }
 
 }  // namespace dnc::trainer

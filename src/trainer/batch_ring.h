@@ -1,6 +1,6 @@
 // A few slots of memory that two processes share, each for one batch: the x column
-// of batch_size_max samples, then the y column. The parent creates it and passes
-// its descriptor on; its size is sealed, so that neither side can make the other
+// of batch_size_max samples, then the y column, then weights if there are any. The parent creates
+// it and passes its descriptor on; its size is sealed, so that neither side can make the other
 // fault by shrinking it.
 
 #pragma once
@@ -18,6 +18,7 @@ struct BatchRingLayout {
   std::uint32_t slots = 2;
   std::uint64_t x_bytes = 0;  // Of one slot.
   std::uint64_t y_bytes = 0;
+  std::uint64_t weight_bytes = 0;
 
   std::uint64_t slot_bytes() const;  // Each column starts on a cache line.
   std::uint64_t total_bytes() const { return slots * slot_bytes(); }
@@ -43,6 +44,7 @@ class BatchRing {
   // Requires: slot < layout().slots.
   std::span<std::byte> x(std::uint32_t slot) const;
   std::span<std::byte> y(std::uint32_t slot) const;
+  std::span<float> weights(std::uint32_t slot) const;
   const BatchRingLayout& layout() const { return layout_; }
   int fd() const { return fd_.get(); }
 

@@ -215,6 +215,47 @@ inline void CheckScoresAreTotalsAndOutputs(Trainer* trainer) {
   EXPECT_NEAR((*outputs)[2], Feature(2, 0) + 10 * Feature(2, 1) + 100 * Feature(2, 2) + 1000, 1e-3);
 }
 
+// A weight of 2 is two samples, one of 0 none: the mean over the samples stays.
+inline void CheckWeightsCount(Trainer* trainer) {
+  TrainerOptions options = RegressionOptions();
+  options.weighted = true;
+  ASSERT_EQ(Text(trainer->Configure(RegressionModel(), options)), "ok");
+  const auto train = [&](const std::vector<int>& samples, const std::vector<float>& weights,
+                         Totals* totals) -> std::vector<float> {
+    EXPECT_EQ(Text(trainer->SetWeights(std::vector<float>{0.5f, 0.25f, 0, 0.125f})), "ok");
+    EXPECT_EQ(Text(trainer->SetOptimizerState({})), "ok");
+    const Result<BatchSlot> slot = trainer->AcquireSlot();
+    EXPECT_EQ(Text(slot), "ok");
+    if (!slot.ok() || slot->weights.size() < weights.size()) return {};
+    for (std::size_t n = 0; n < samples.size(); ++n) {
+      const float y = static_cast<float>(samples[n]);
+      for (int i = 0; i < 3; ++i) {
+        const float feature = Feature(samples[n], i);
+        std::memcpy(slot->x.data() + (3 * n + static_cast<std::size_t>(i)) * sizeof feature,
+                    &feature, sizeof feature);
+      }
+      std::memcpy(slot->y.data() + n * sizeof y, &y, sizeof y);
+    }
+    std::copy(weights.begin(), weights.end(), slot->weights.begin());
+    EXPECT_EQ(Text(trainer->Submit(*slot, BatchKind::kTrain,
+                                   static_cast<std::uint32_t>(samples.size()), 0)),
+              "ok");
+    const Result<Totals> drained = trainer->Drain();
+    EXPECT_EQ(Text(drained), "ok");
+    if (drained.ok()) *totals = *drained;
+    const Result<std::vector<float>> after = trainer->GetWeights();
+    EXPECT_EQ(Text(after), "ok");
+    return after.ok() ? *after : std::vector<float>();
+  };
+  Totals plain, weighted;
+  const std::vector<float> twice = train({0, 0, 1, 2}, {1, 1, 1, 1}, &plain);
+  const std::vector<float> doubled = train({0, 1, 2, 3}, {2, 1, 1, 0}, &weighted);
+  ASSERT_EQ(twice.size(), 4u);
+  ASSERT_EQ(doubled.size(), 4u);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(twice[i], doubled[i], 1e-6) << i;
+  EXPECT_NEAR(plain.loss(), weighted.loss(), 1e-5);
+}
+
 inline void CheckASlotIsTheSameUntilSubmitted(Trainer* trainer) {
   ASSERT_EQ(Text(trainer->Configure(RegressionModel(), RegressionOptions())), "ok");
   const Result<BatchSlot> first = trainer->AcquireSlot();
@@ -339,6 +380,7 @@ inline constexpr Check kChecks[] = {
     {"TheSameBatchesGiveTheSameBits", CheckTheSameBatchesGiveTheSameBits},
     {"ItResumesFromItsState", CheckItResumesFromItsState},
     {"OutputsComeInOrder", CheckOutputsComeInOrder},
+    {"WeightsCount", CheckWeightsCount},
     {"ScoresAreTotalsAndOutputs", CheckScoresAreTotalsAndOutputs},
     {"ASlotIsTheSameUntilSubmitted", CheckASlotIsTheSameUntilSubmitted},
     {"ABadLabelIsNamedAndForgottenWithNewWeights", CheckABadLabelIsNamedAndForgottenWithNewWeights},

@@ -22,6 +22,7 @@ struct Batch {
   ByteSpan y;
   std::uint32_t samples = 0;  // At least 1.
   std::uint64_t seed = 0;
+  std::span<const float> weights;  // One a sample; empty: all are 1. With kTrain only.
 };
 
 struct BatchResult {

@@ -38,7 +38,7 @@ class LeastSquaresEngine final : public Engine {
  private:
   Status ReadTargets(const Batch& batch);
   void Predict(std::size_t samples);
-  void Descend(std::size_t samples);
+  void Descend(std::size_t samples, std::span<const float> weights);
   std::uint64_t CountCorrect(std::size_t samples) const;
 
   TrainerOptions options_;
@@ -148,13 +148,16 @@ void LeastSquaresEngine::Predict(std::size_t samples) {
 }
 
 // One step of gradient descent; predictions_ become the residuals.
-void LeastSquaresEngine::Descend(std::size_t samples) {
+void LeastSquaresEngine::Descend(std::size_t samples, std::span<const float> weights) {
   const float scale = learning_rate_ * 2.0f / static_cast<float>(samples * units_);
   float* kernel = weights_.data();
   float* bias = kernel + inputs_ * units_;
   for (std::size_t n = 0; n < samples; ++n) {
     float* residual = &predictions_[n * units_];
-    for (std::size_t u = 0; u < units_; ++u) residual[u] -= targets_[n * units_ + u];
+    for (std::size_t u = 0; u < units_; ++u) {
+      residual[u] -= targets_[n * units_ + u];
+      if (!weights.empty()) residual[u] *= weights[n];
+    }
     for (std::size_t i = 0; i < inputs_; ++i) {
       const float factor = scale * features_[n * inputs_ + i];
       for (std::size_t u = 0; u < units_; ++u) kernel[i * units_ + u] -= factor * residual[u];
@@ -191,13 +194,14 @@ Result<BatchResult> LeastSquaresEngine::Run(const Batch& batch, std::vector<floa
   double squares = 0;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     const double difference = static_cast<double>(predictions_[i]) - targets_[i];
-    squares += difference * difference;
+    const double weight = batch.weights.empty() ? 1.0 : batch.weights[i / units_];
+    squares += weight * difference * difference;
   }
   BatchResult result;
   result.loss = squares / static_cast<double>(targets_.size());
   if (!std::isfinite(result.loss)) return NonFiniteLoss(result.loss);
   result.correct = CountCorrect(batch.samples);
-  if (batch.kind == BatchKind::kTrain) Descend(batch.samples);
+  if (batch.kind == BatchKind::kTrain) Descend(batch.samples, batch.weights);
   return result;
 }
 
@@ -211,6 +215,7 @@ struct FakeTrainer::Impl {
   LeastSquaresEngine engine;
   TrainerSession session{&engine, kThreadsMax};
   Bytes x, y;
+  std::vector<float> weights;
   bool slot_taken = false;
   std::atomic<bool> stopped{false};
 
@@ -228,6 +233,7 @@ Status FakeTrainer::Configure(const model::Model& model, const TrainerOptions& o
   DNC_TRY(impl_->session.Configure(model, options));
   impl_->x.assign(options.batch_size_max * options.x.sample_bytes(), std::byte{0});
   impl_->y.assign(options.batch_size_max * options.y.sample_bytes(), std::byte{0});
+  impl_->weights.assign(options.weighted ? options.batch_size_max : 0, 1.0f);
   impl_->slot_taken = false;
   return {};
 }
@@ -257,7 +263,7 @@ Result<BatchSlot> FakeTrainer::AcquireSlot() {
   DNC_TRY(impl_->session.Ready());
   // A batch is computed within Submit(), so one slot is enough.
   impl_->slot_taken = true;
-  return BatchSlot{0, impl_->x, impl_->y};
+  return BatchSlot{0, impl_->x, impl_->y, impl_->weights};
 }
 
 Status FakeTrainer::Submit(const BatchSlot& slot, BatchKind kind, std::uint32_t samples,
@@ -268,11 +274,15 @@ Status FakeTrainer::Submit(const BatchSlot& slot, BatchKind kind, std::uint32_t 
   impl_->slot_taken = false;
   const std::size_t x_bytes = samples * impl_->session.options().x.sample_bytes();
   const std::size_t y_bytes = samples * impl_->session.options().y.sample_bytes();
+  std::span<const float> weights = impl_->weights;
+  weights = kind == BatchKind::kTrain && !weights.empty() ? weights.first(samples)
+                                                          : std::span<const float>();
   impl_->session.Run({.kind = kind,
                       .x = ByteSpan(impl_->x).first(x_bytes),
                       .y = ByteSpan(impl_->y).first(y_bytes),
                       .samples = samples,
-                      .seed = seed});
+                      .seed = seed,
+                      .weights = weights});
   return {};
 }
 

@@ -338,7 +338,8 @@ Result<BatchSlot> ProcessTrainer::AcquireSlot() {
     DNC_TRY(impl_->TakeBack(frame));
   }
   const auto slot = static_cast<std::uint32_t>(impl_->acquired);
-  return BatchSlot{impl_->acquired, impl_->ring.x(slot), impl_->ring.y(slot)};
+  return BatchSlot{impl_->acquired, impl_->ring.x(slot), impl_->ring.y(slot),
+                   impl_->ring.weights(slot)};
 }
 
 Status ProcessTrainer::Submit(const BatchSlot& slot, BatchKind kind, std::uint32_t samples,

@@ -108,6 +108,7 @@ Bytes Encode(const ConfigureMessage& message) {
   writer.Put(message.options.batch_size_max);
   PutColumn(message.options.x, &writer);
   PutColumn(message.options.y, &writer);
+  writer.Put(static_cast<std::uint8_t>(message.options.weighted));
   writer.Put(message.slots);
   writer.Put(message.model_json_bytes);
   return std::move(writer).Take();
@@ -121,6 +122,7 @@ Result<ConfigureMessage> DecodeConfigure(ByteSpan payload) {
   if (!GetColumn(&reader, &message.options.x) || !GetColumn(&reader, &message.options.y)) {
     return Malformed("configure");
   }
+  message.options.weighted = reader.Get<std::uint8_t>() != 0;
   message.slots = reader.Get<std::uint32_t>();
   message.model_json_bytes = reader.Get<std::uint64_t>();
   if (!reader.AtEnd() || threads < 1 || threads > kThreadsMax || message.slots < 1 ||

@@ -38,6 +38,8 @@ class Server {
   Status SetOptimizer(const Frame& frame);
   Status GetOptimizer();
   Status Submit(const Frame& frame);
+  std::span<const float> WeightsOf(const SubmitMessage& message,
+                                   const TrainerOptions& options) const;
   Status Drain();
   Status TakeOutputs();
 
@@ -115,6 +117,12 @@ Status Server::GetOptimizer() {
   return AnswerBlob(MessageKind::kOptimizer, state.status(), state.ok() ? *state : ByteSpan{});
 }
 
+std::span<const float> Server::WeightsOf(const SubmitMessage& message,
+                                         const TrainerOptions& options) const {
+  if (!options.weighted || message.kind != BatchKind::kTrain) return {};
+  return ring_.weights(message.slot).first(message.samples);
+}
+
 Status Server::Submit(const Frame& frame) {
   DNC_ASSIGN(const SubmitMessage message, DecodeSubmit(frame.payload));
   if (!session_.configured() || message.slot >= ring_.layout().slots) {
@@ -128,7 +136,8 @@ Status Server::Submit(const Frame& frame) {
                   .x = ring_.x(message.slot).first(message.samples * options.x.sample_bytes()),
                   .y = ring_.y(message.slot).first(message.samples * options.y.sample_bytes()),
                   .samples = message.samples,
-                  .seed = message.seed});
+                  .seed = message.seed,
+                  .weights = WeightsOf(message, options)});
   }
   return channel_->Send(MessageKind::kSlotDone, Encode(SlotDone{message.slot, session_.failure()}));
 }

@@ -84,7 +84,8 @@ TEST_F(ServeEngineTest, EndsWellWhenTheParentLeaves) {
 }
 
 TEST_F(ServeEngineTest, RefusesAParentOfAnotherVersion) {
-  ASSERT_THAT(channel_.Send(MessageKind::kHello, Encode(Hello{.version = 2})), test::Succeeds());
+  ASSERT_THAT(channel_.Send(MessageKind::kHello, Encode(Hello{.version = kProtocolVersion + 1})),
+              test::Succeeds());
   EXPECT_EQ(Refusal().code, ErrorCode::kUnsupported);
   EXPECT_THAT(End(), test::FailsWith(ErrorCode::kUnsupported));
 }

@@ -33,6 +33,9 @@ struct TrainerOptions {
   std::uint32_t batch_size_max = 32;
   array::ColumnSpec x;
   array::ColumnSpec y;
+  // Each sample of a kTrain batch has a weight: the loss of a batch is the sum of weight
+  // times loss over the number of samples, as Keras counts it.
+  bool weighted = false;
 };
 
 enum class BatchKind : std::uint8_t {
@@ -64,6 +67,7 @@ struct BatchSlot {
   int index = -1;
   std::span<std::byte> x;  // batch_size_max samples of the x column.
   std::span<std::byte> y;
+  std::span<float> weights;  // Of batch_size_max samples; empty unless weighted.
 };
 
 class Trainer {

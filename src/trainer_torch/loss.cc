@@ -173,6 +173,10 @@ at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets) const {
       values = values.mean(-1);
     }
   }
+  if (targets.weights.defined()) {
+    const at::Tensor by_sample = values.reshape({targets.weights.size(0), -1});
+    values = (by_sample * targets.weights.unsqueeze(1)).reshape(values.sizes());
+  }
   return sum_ ? values.sum() : values.mean();
 }
 

@@ -21,6 +21,7 @@ namespace dnc::trainer_torch {
 struct Targets {
   at::Tensor values;   // Float, (samples, ...) in the output's shape; or
   at::Tensor classes;  // int64, one for each row of classes.
+  at::Tensor weights;  // Float, (samples,): how much each counts; undefined: all the same.
 };
 
 class Loss {

@@ -59,6 +59,7 @@ Status ConfigureTrainer(const model::Model& model, const shard::Manifest& manife
   trainer_options.batch_size_max = options.batch_size;
   trainer_options.x = manifest.columns[x];
   trainer_options.y = manifest.columns[y];
+  trainer_options.weighted = options.weighting.any();
   return trainer->Configure(model, trainer_options);
 }
 
@@ -174,6 +175,10 @@ class LocalRun {
                        ", but there is no validation split; watch \"loss\", or divide the data "
                        "with --split train=0.9,validation=0.1"};
     }
+    if (options_.weighting.any()) {
+      DNC_ASSIGN(sample_weights_, SampleWeights::Create(manifest_, options_.train_split, columns_.y,
+                                                        options_.weighting));
+    }
     state_.run = RunDigest(model_, manifest_, options_);
     DNC_TRY(Begin());
     last_checkpoint_ = MonotonicNow();
@@ -230,6 +235,7 @@ class LocalRun {
     PassOptions pass = PassOptionsFor(manifest_, columns_, options_);
     pass.seed = DeriveSeed(options_.seed, state_.epochs_done + 1);
     pass.batch_count_max = kBatchesPerDrain;
+    if (sample_weights_) pass.weights = &*sample_weights_;
     bool stopped = false;
     while (state_.samples_done < samples_total && !stopped) {
       pass.first_batch = state_.samples_done / options_.batch_size;
@@ -322,6 +328,7 @@ class LocalRun {
   const LocalTrainingOptions& options_;
   LocalTrainingObserver* observer_;
   Columns columns_;
+  std::optional<SampleWeights> sample_weights_;
   std::uint64_t window_samples_ = 0;
   Checkpoint state_;
   Instant last_checkpoint_;
@@ -372,6 +379,12 @@ Digest RunDigest(const model::Model& model, const shard::Manifest& manifest,
   // The window of the shuffle follows from the memory; the number of epochs may grow.
   out.Put(options.memory_bytes);
   out.Put(options.threads);
+  out.PutString(options.weighting.column);
+  out.Put(static_cast<std::uint8_t>(options.weighting.balanced));
+  for (const auto& [label, weight] : options.weighting.by_class) {
+    out.Put(label);
+    out.Put(weight);
+  }
   out.PutString(Sha256(std::as_bytes(options.weights)).Hex());
   out.PutString(Sha256(options.optimizer_state).Hex());
   return Sha256(out.bytes());

@@ -20,6 +20,7 @@
 #include "trainer/trainer.h"
 #include "training/checkpoint.h"
 #include "training/confusion_matrix.h"
+#include "training/sample_weights.h"
 
 namespace dnc::training {
 
@@ -55,6 +56,7 @@ struct LocalTrainingOptions {
   std::uint64_t checkpoint_steps = 0;  // Also after this many optimizer steps; 0: not.
   bool resume = false;                 // From checkpoint_path, if it is there.
   BestRule best;
+  WeightOptions weighting;
   // Ends the training after this many epochs in which none was the best.
   std::optional<std::uint32_t> patience;
   // Where training begins, if not at fresh weights; must outlive the run.

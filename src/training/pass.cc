@@ -1,5 +1,6 @@
 #include "training/pass.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "base/prng.h"
@@ -16,10 +17,18 @@ Result<trainer::Totals> RunPass(stream::Loader* loader, trainer::Trainer* traine
     if (options.y_column >= 0) {
       destinations[static_cast<std::size_t>(options.y_column)] = slot.y.data();
     }
+    if (options.weights != nullptr && options.weights->column() >= 0) {
+      destinations[static_cast<std::size_t>(options.weights->column())] =
+          options.weights->Values(options.batch_size).data();
+    }
     DNC_ASSIGN(const std::uint64_t samples, loader->Next(options.batch_size, destinations));
     if (samples == 0) break;
-    if (options.on_labels) {
-      options.on_labels(slot.y.first(slot.y.size() / options.batch_size * samples));
+    const ByteSpan labels = slot.y.first(slot.y.size() / options.batch_size * samples);
+    if (options.on_labels) options.on_labels(labels);
+    if (!slot.weights.empty()) {
+      const std::span<float> weights = slot.weights.first(samples);
+      std::fill(weights.begin(), weights.end(), 1.0f);
+      if (options.weights != nullptr) DNC_TRY(options.weights->Fill(labels, weights));
     }
     DNC_TRY(trainer->Submit(slot, options.kind, static_cast<std::uint32_t>(samples),
                             DeriveSeed(options.seed, options.first_batch + batch)));

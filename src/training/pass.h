@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "stream/loader.h"
 #include "trainer/trainer.h"
+#include "training/sample_weights.h"
 
 namespace dnc::training {
 
@@ -29,6 +30,8 @@ struct PassOptions {
   // Called after each batch was queued, with the samples so far in this call; false
   // ends the pass with kCancelled. May be empty.
   std::function<bool(std::uint64_t samples_done)> progress;
+  // If the trainer was configured for weighted samples; null: all weights are 1.
+  SampleWeights* weights = nullptr;
   // Called with the labels of each batch before it is queued. May be empty.
   std::function<void(ByteSpan)> on_labels;
 };

@@ -25,6 +25,11 @@ def contents(*paths):
     return whole
 
 
+def floats(weights):
+    return numpy.concatenate([numpy.frombuffer(part, numpy.float32)
+                              for _, part in sorted(weights.items())])
+
+
 class Train(Case):
     def train(self, *arguments, **options):
         return self.run_dnc("train", self.path("project.json"), "--out", self.path("model.h5"),
@@ -145,6 +150,30 @@ class Train(Case):
                                scores["accuracy"])
         self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.h5"),
                     "--monitor", "val_los", says=["val_los", "val_loss"])
+
+    def test_classes_count_as_much_as_they_are_said_to(self):
+        self.divide_images(600)
+        self.project(fit={"epochs": 3})
+        plain = json.loads(self.train("--json")[0])
+        self.train("--class-weight", "0=1,1=1,2=1")
+        same = weights_of(self.path("model.h5"))
+        self.train()
+        numpy.testing.assert_allclose(floats(same), floats(weights_of(self.path("model.h5"))),
+                                      atol=1e-5)
+        self.train("--class-weight", "balanced")
+        # A class that does not count is not learned.
+        self.train("--class-weight", "2=0")
+        scores = json.loads(self.run_dnc("evaluate", self.path("model.h5"), "--data",
+                                         self.path("shards"), "--split", "validation",
+                                         "--json")[0])
+        classes = scores["confusion"]["classes"]
+        self.assertLess(classes[2]["recall"], 0.2)
+        self.assertGreater(classes[0]["recall"], 0.8)
+        self.assertGreater(plain["epochs"][-1]["validation"]["accuracy"], 0.8)
+        self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.h5"),
+                    "--class-weight", "2", says=["--class-weight", "balanced"])
+        self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.h5"),
+                    "--sample-weight", "w", says=['"w"', "x, y"])
 
     def test_goes_on_from_a_model_file(self):
         self.divide_images(600)

@@ -87,6 +87,15 @@ Status CheckInput(const Model& model, const ColumnSpec& x) {
                  ShapeText(model.input_shape()));
 }
 
+// A hinge loss of several outputs learns each class against all others, as linear
+// classifiers do; the labels are then numbers of classes.
+bool TakesClassNumbers(const Model& model, const ColumnSpec& y) {
+  const LossKind loss = model.compile.loss;
+  const bool is_hinge = loss == LossKind::kHinge || loss == LossKind::kSquaredHinge;
+  return is_hinge && !array::IsFloat(y.dtype) && EqualUpToTrailingOnes(y.shape, {}) &&
+         model.output_shape().size() == 1 && model.output_shape()[0] > 1;
+}
+
 }  // namespace
 
 Status CheckColumns(const Model& model, const ColumnSpec& x, const ColumnSpec& y,
@@ -107,7 +116,8 @@ Status CheckColumns(const Model& model, const ColumnSpec& x, const ColumnSpec& y
                                               std::to_string(model.output_layers.size()) +
                                               " outputs; only models of one output are trained"};
   }
-  if (model.compile.loss == LossKind::kSparseCategoricalCrossentropy) {
+  if (model.compile.loss == LossKind::kSparseCategoricalCrossentropy ||
+      TakesClassNumbers(model, y)) {
     return CheckClassLabels(model, y, class_count);
   }
   return CheckDenseLabels(model, y, class_count);

@@ -50,6 +50,12 @@ TEST(CheckColumnsTest, RefusesMoreClassesThanTheOutputHas) {
   EXPECT_THAT(CheckColumns(model, kImages, kClasses, 8), Succeeds());
 }
 
+TEST(CheckColumnsTest, AHingeOfSeveralOutputsTakesClassNumbers) {
+  EXPECT_THAT(CheckColumns(Classifier(10, "hinge"), kImages, kClasses, 10), Succeeds());
+  EXPECT_THAT(CheckColumns(Classifier(8, "squared_hinge"), kImages, kClasses, 10),
+              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("10 units")));
+}
+
 TEST(CheckColumnsTest, SaysWhichCrossentropyFitsTheLabels) {
   const ColumnSpec one_hot{"y", DType::kFloat32, {10}, {}};
   EXPECT_THAT(CheckColumns(Classifier(10, "categorical_crossentropy"), kImages, one_hot, 0),

@@ -280,6 +280,18 @@ ordered_json FormatLoss(const CompileConfig& compile) {
 
 }  // namespace
 
+json ResolveLogLoss(json section, const Model& model) {
+  if (!section.is_object() || section.value("loss", json()) != "log_loss") return section;
+  const Layer& last = model.layers[static_cast<std::size_t>(model.output_layer)];
+  const bool one_output = !last.output_shape.empty() && last.output_shape.back() == 1;
+  const bool is_probability =
+      last.activation == Activation::kSigmoid || last.activation == Activation::kSoftmax;
+  section["loss"] = {
+      {"class_name", one_output ? "BinaryCrossentropy" : "SparseCategoricalCrossentropy"},
+      {"config", {{"from_logits", !is_probability}}}};
+  return section;
+}
+
 const char* LossName(LossKind loss) { return RowOf(loss).name; }
 
 Result<CompileConfig> ReadCompileSection(const json& section) {

@@ -20,6 +20,11 @@ namespace dnc::model {
 // loss, metric or option that is not known, with the known ones.
 Result<CompileConfig> ReadCompileSection(const nlohmann::json& section);
 
+// The section with the name of the loss "log_loss", scikit-learn's of linear models,
+// replaced by that of the cross-entropy which fits the model's output: binary for one
+// output, else of class numbers; from logits if the output has no activation.
+nlohmann::json ResolveLogLoss(nlohmann::json section, const Model& model);
+
 // Options are written where they differ from what every Keras from 2.0 to 3 takes for
 // granted, so that a plain section is read by all of them.
 std::string FormatTrainingConfig(const CompileConfig& compile);

@@ -43,6 +43,19 @@ TEST(CompileSectionTest, ReadsTheShortForm) {
   EXPECT_DOUBLE_EQ(Compile(R"({"optimizer": "sgd", "loss": "mse"})").optimizer.learning_rate, 0.01);
 }
 
+TEST(CompileSectionTest, LogLossIsTheCrossentropyThatFits) {
+  const CompileConfig several = Compile(R"({"optimizer": "sgd", "loss": "log_loss"})");
+  EXPECT_EQ(several.loss, LossKind::kSparseCategoricalCrossentropy);
+  EXPECT_TRUE(several.from_logits);
+  const Result<Model> one = ParseModel(
+      CompiledJson(OneLayerJson("[null, 4]", "Dense", R"("units": 1, "activation": "sigmoid")"),
+                   R"({"optimizer": "sgd", "loss": "log_loss"})"),
+      "model");
+  ASSERT_THAT(one, Succeeds());
+  EXPECT_EQ(one->compile.loss, LossKind::kBinaryCrossentropy);
+  EXPECT_FALSE(one->compile.from_logits);
+}
+
 TEST(CompileSectionTest, ReadsTheTrainingConfigOfKeras2) {
   const CompileConfig old = Compile(R"({"metrics": ["acc"], "loss": "categorical_crossentropy",
       "optimizer_config": {"class_name": "Adam", "config": {"beta_1": 0.8, "epsilon": 1e-08,

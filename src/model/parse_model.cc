@@ -466,7 +466,7 @@ Result<Model> BuildModel(std::string_view text, const ModelLimits& limits,
                BuildModel(R"({"model_config":)" + model.model_config_json + "}", limits, lengths));
   }
   if (sections.compile != nullptr) {
-    DNC_ASSIGN(model.compile, ReadCompileSection(*sections.compile));
+    DNC_ASSIGN(model.compile, ReadCompileSection(ResolveLogLoss(*sections.compile, model)));
     model.has_compile = true;
     model.training_config_json = FormatTrainingConfig(model.compile);
   }

@@ -71,12 +71,23 @@ Result<Targets> Loss::ReadTargets(const array::ColumnSpec& y, ByteSpan bytes,
         {targets.classes.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)}));
     return targets;
   }
+  const bool is_hinge = kind_ == LossKind::kHinge || kind_ == LossKind::kSquaredHinge;
+  if (is_hinge && count == samples && output_shape_.back() > 1) {
+    // Numbers of classes: each class against all others.
+    const at::Tensor classes = at::empty({count}, at::kLong);
+    DNC_TRY(trainer::ConvertToClasses(
+        y.dtype, bytes, output_shape_.back(),
+        {classes.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)}));
+    targets.values = at::full({samples, output_shape_.back()}, -1.0, at::kFloat);
+    targets.values.scatter_(1, classes.unsqueeze(1), 1.0);
+    return targets;
+  }
   std::vector<std::int64_t> sizes{samples};
   sizes.insert(sizes.end(), output_shape_.begin(), output_shape_.end());
   targets.values = at::empty(sizes, at::kFloat);
   trainer::ConvertToFloat(y.dtype, bytes,
                           {targets.values.data_ptr<float>(), static_cast<std::size_t>(count)});
-  if (kind_ == LossKind::kHinge || kind_ == LossKind::kSquaredHinge) {
+  if (is_hinge) {
     // Labels of 0 and 1 mean -1 and 1, as in Keras.
     const bool binary = at::all((targets.values == 0) | (targets.values == 1)).item<bool>();
     if (binary) targets.values = targets.values * 2 - 1;

@@ -116,6 +116,16 @@ TEST(LossTest, LossesAndTheirGradientsAreThoseOfKeras) {
   }
 }
 
+TEST(LossTest, AHingeOfSeveralOutputsTakesClassNumbers) {
+  EngineHarness harness(PassThrough("2", R"("hinge")"));
+  // Class 0 against all others: max(0, 1 - 2) and max(0, 1 + 0.5).
+  const trainer::BatchResult result = harness.Evaluate({2, 0.5f}, {0});
+  EXPECT_NEAR(result.loss, (0 + 1.5) / 2, 1e-6);
+  EXPECT_EQ(result.correct, 1u);
+  EXPECT_THAT(harness.Run(trainer::BatchKind::kEvaluate, {2, 0.5f}, {2}),
+              test::FailsWith(ErrorCode::kInvalidArgument));
+}
+
 TEST(LossTest, AccuracyOfSeveralOutputsIsByTheLargest) {
   EngineHarness harness(PassThrough("2", R"("binary_crossentropy")", "sigmoid"));
   EXPECT_EQ(harness.Evaluate({1, 2, 2, 1}, {0, 1, 0, 1}).correct, 1u);

@@ -70,17 +70,9 @@ def train(name, pipeline, work, epochs):
     with open(path, "w") as file:
         json.dump(project, file, indent=2)
     model = os.path.join(work, "model.h5")
-    # Without --json the epochs are shown as they end; the log has their figures.
-    started = time.monotonic()
-    dnc("train", path, "--out", model, "--restart", "--log", os.path.join(work, "epochs.csv"),
-        "--plot", os.path.join(work, "curves.svg"), *pipeline["train"])
-    return model, time.monotonic() - started
-
-
-def peak_memory():
-    """The largest of all commands that ran, in bytes."""
-    import resource
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    figures = json.loads(dnc("train", path, "--out", model, "--restart", "--json", "--plot",
+                             os.path.join(work, "curves.svg"), *pipeline["train"], capture=True))
+    return model, figures
 
 
 def table(rows, header):
@@ -141,23 +133,25 @@ def run(name, data, work, epochs):
     os.makedirs(work)
     epochs = epochs or pipeline["epochs"]
     divide_seconds = divide(pipeline, data, work)
-    model, train_seconds = train(name, pipeline, work, epochs)
+    model, trained = train(name, pipeline, work, epochs)
     result = json.loads(dnc("evaluate", model, "--data", os.path.join(work, "manifest.json"),
                             "--split", "validation", "--json", capture=True))
-    with open(os.path.join(work, "epochs.csv")) as file:
-        rows = [line.strip().split(",") for line in file][1:]
-    epoch_seconds = sorted(float(row[2]) for row in rows)[len(rows) // 2]
+    seconds = sorted(epoch["seconds"] for epoch in trained["epochs"])
+    figures = {"accuracy": result["accuracy"], "divide_seconds": divide_seconds,
+               "train_seconds": trained["seconds"], "epochs": len(seconds),
+               "epoch_seconds": seconds[len(seconds) // 2],
+               "memory_peak_bytes": trained["memory_peak_bytes"]}
     summary = {"accuracy on the validation photos": f"{result['accuracy']:.4f}",
                "photos": result["samples"],
                "time to divide": f"{divide_seconds:.1f} s",
-               "time to train": f"{train_seconds:.1f} s",
-               "epochs": len(rows),
-               "an epoch (median)": f"{epoch_seconds:.2f} s",
-               "peak memory of a process": f"{peak_memory() / 2**20:.0f} MiB"}
+               "time to train": f"{trained['seconds']:.1f} s",
+               "epochs": len(seconds),
+               "an epoch (median)": f"{figures['epoch_seconds']:.2f} s",
+               "peak memory of the training": f"{trained['memory_peak_bytes'] / 2**20:.0f} MiB"}
     report = os.path.join(work, "report.html")
     write_report(report, pipeline["title"], summary, result, os.path.join(work, "curves.svg"))
     with open(os.path.join(work, "summary.json"), "w") as file:
-        json.dump({**summary, "accuracy": result["accuracy"]}, file, indent=2)
+        json.dump({"figures": figures, "shown": summary}, file, indent=2)
     print()
     for key, value in summary.items():
         print(f"{key:<36}{value}")

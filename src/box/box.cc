@@ -25,6 +25,14 @@ namespace dnc::box {
 
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__)
+#define DNC_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define DNC_SANITIZED 1
+#endif
+#endif
+
 // What the computation needs. All of it works on memory, on threads of this process
 // or on descriptors that are open already.
 constexpr int kAllowed[] = {
@@ -74,6 +82,11 @@ constexpr int kAllowed[] = {
     SCMP_SYS(sysinfo),
     SCMP_SYS(uname),
     SCMP_SYS(getrandom),
+#ifdef DNC_SANITIZED
+    // UndefinedBehaviorSanitizer asks by a pipe whether memory can be read.
+    SCMP_SYS(pipe),
+    SCMP_SYS(pipe2),
+#endif
     // The end.
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -78,13 +79,17 @@ void RunCopy(int fd, int seconds_max, const std::function<Result<Bytes>()>& body
   }
 }
 
-// Until the end, or one byte more than allowed.
-Result<Bytes> ReadAll(int fd, std::uint64_t bytes_max) {
+// Until the end, or one byte more than allowed, or nothing came for so long that the copy
+// must be stuck.
+Result<Bytes> ReadAll(int fd, std::uint64_t bytes_max, int seconds_max) {
   Bytes bytes;
   constexpr std::size_t kPart = 1u << 20;
   for (;;) {
     const std::size_t before = bytes.size();
     if (before > bytes_max) return bytes;
+    pollfd ready{.fd = fd, .events = POLLIN, .revents = 0};
+    // Other processes may have the processors for a while.
+    if (::poll(&ready, 1, 4000 * seconds_max) == 0) return Bytes();
     bytes.resize(before + kPart);
     const ssize_t count = ::read(fd, bytes.data() + before, kPart);
     bytes.resize(before + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
@@ -128,11 +133,11 @@ Result<Bytes> RunBoxed(const std::string& what, std::uint64_t bytes_max, int sec
   }
   to.Close();
   const std::uint64_t sent_max = bytes_max + kMessageBytesMax + 2;
-  Result<Bytes> bytes = ReadAll(from.get(), sent_max);
+  Result<Bytes> bytes = ReadAll(from.get(), sent_max, seconds_max);
   from.Close();
   // One that sends too much is not waited for.
   const bool is_too_much = bytes.ok() && bytes->size() > sent_max;
-  if (!bytes.ok() || is_too_much) ::kill(copy, SIGKILL);
+  if (!bytes.ok() || bytes->empty() || is_too_much) ::kill(copy, SIGKILL);
   int status = 0;
   while (::waitpid(copy, &status, 0) < 0 && errno == EINTR) {
   }

@@ -297,7 +297,7 @@ Status Train(const TrainCommandOptions& options) {
   DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
   DNC_ASSIGN(const training::LocalTrainingOptions training_options, MakeOptions(options, inputs));
   DNC_ASSIGN(auto trainer, trainer::ProcessTrainer::Start({.threads = training_options.threads}));
-  Progress progress(options.json);
+  Progress progress;  // On stderr, also beside JSON: a training takes long.
   progress.Print(
       inputs.file.name + ": " + FormatCount(inputs.model.weight_count) + " weights, " +
       FormatCount(inputs.dataset.manifest.FindSplit(training_options.train_split)->samples) +

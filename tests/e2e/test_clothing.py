@@ -22,8 +22,8 @@ class Clothing(Case):
             capture_output=True, text=True, timeout=300)
         self.assertEqual(done.returncode, 0, done.stderr)
         with open(self.path("work", "summary.json")) as file:
-            summary = json.load(file)
-        self.assertGreater(summary["accuracy"], 0.55)
+            figures = json.load(file)["figures"]
+        self.assertGreater(figures["accuracy"], 0.55)
         with open(self.path("work", "report.html")) as file:
             page = file.read()
         for part in ("Confusion", "<svg", "t-shirt", "peak memory"):

@@ -24,6 +24,7 @@ from measure import (MIB, ROOT, RUNS, Context, Row, Skip, at_most, folder_bytes,
                      run_once, seconds_text)
 from remote import over_http, small_cache
 from sizes import divide_against_zstd, sizes
+from training import training_speed
 
 
 def start(context):
@@ -152,7 +153,7 @@ def demo(context):
 
 
 BENCHES = [start, divide_fashion_mnist, divide_photos, stream, train_from_stream, train_cnn, demo,
-           loaders, over_http, small_cache, sizes, divide_against_zstd]
+           loaders, over_http, small_cache, sizes, divide_against_zstd, training_speed]
 
 
 def print_table(rows):
@@ -174,8 +175,8 @@ def main():
     failed = False
     with tempfile.TemporaryDirectory(prefix="dnc-bench-") as folder:
         context = Context(folder)
-        if not os.path.exists(context.dnc):
-            sys.exit("build/bin/dnc is not there; run `make build` first")
+        if not os.path.exists(context.dnc) and not os.path.exists(context.trainer):
+            sys.exit("neither build/bin/dnc nor dnc-trainer is there; run `make build` first")
         for bench in BENCHES:
             if arguments.only not in bench.__name__:
                 continue

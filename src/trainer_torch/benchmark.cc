@@ -20,7 +20,8 @@ namespace dnc::trainer_torch {
 namespace {
 
 // Conv (`filters`) - pool - Conv (twice as many) - pool - Dense - Dense; without
-// `filters` the two Dense layers alone. "demo" is examples/fashion_mnist/model.json.
+// `filters` the two Dense layers alone, and without `hidden` the last. "demo" is
+// examples/fashion_mnist/model.json.
 struct Network {
   const char* name;
   std::int64_t filters;
@@ -35,6 +36,7 @@ constexpr Network kNetworks[] = {
     {"cnn", 32, false, 198, 3, 64, 1},
     {"demo", 16, true, 28, 1, 64, 10},
     {"mlp", 0, false, 28, 1, 128, 10},
+    {"linear", 0, false, 28, 1, 0, 10},
 };
 
 std::string Dense(const std::string& name, std::int64_t units, const char* activation) {
@@ -62,7 +64,7 @@ std::string ModelJson(const Network& network) {
             Conv("conv_2", 2 * network.filters, network.same_padding);
   }
   json += R"({"class_name":"Flatten","config":{"name":"flatten"}},)";
-  json += Dense("hidden", network.hidden, "relu") + ",";
+  if (network.hidden > 0) json += Dense("hidden", network.hidden, "relu") + ",";
   json += Dense("output", network.outputs, network.outputs == 1 ? "sigmoid" : "softmax");
   json += R"(]},"compile":{"optimizer":{"class_name":"SGD","config":{"learning_rate":0.01}},)"
           R"("loss":")";
@@ -85,9 +87,12 @@ class PlainLoop {
       AddWeight({2 * filters, filters, 3, 3});
       AddWeight({2 * filters});
     }
-    AddWeight({features, network.hidden});
-    AddWeight({network.hidden});
-    AddWeight({network.hidden, network.outputs});
+    if (network.hidden > 0) {
+      AddWeight({features, network.hidden});
+      AddWeight({network.hidden});
+      features = network.hidden;
+    }
+    AddWeight({features, network.outputs});
     AddWeight({network.outputs});
     x_ = at::rand({batch_size, network.side, network.side, network.channels});
     y_ = network.outputs == 1 ? at::ones({batch_size, 1}) : at::ones({batch_size}, at::kLong);
@@ -106,8 +111,11 @@ class PlainLoop {
       hidden = hidden.permute({0, 2, 3, 1});
     }
     hidden = hidden.reshape({hidden.size(0), -1});
-    hidden = at::addmm(weights_[next + 1], hidden, weights_[next]).relu_();
-    const at::Tensor out = at::addmm(weights_[next + 3], hidden, weights_[next + 2]);
+    if (network_.hidden > 0) {
+      hidden = at::addmm(weights_[next + 1], hidden, weights_[next]).relu_();
+      next += 2;
+    }
+    const at::Tensor out = at::addmm(weights_[next + 1], hidden, weights_[next]);
     const at::Tensor loss = network_.outputs == 1 ? at::binary_cross_entropy_with_logits(out, y_)
                                                   : at::cross_entropy_loss(out, y_);
     loss.backward();
@@ -131,15 +139,13 @@ class PlainLoop {
 };
 
 struct Speed {
-  double best = 0;  // Samples/s of the fastest fifth of the time.
-  double mean = 0;
+  double best = 0;    // Samples/s of the fastest fifth of the time.
+  double median = 0;  // Of the fifths.
 };
 
 Speed Measure(const BenchmarkOptions& options, const std::function<void()>& step) {
   for (int i = 0; i < 3; ++i) step();
-  Speed speed;
-  double total_seconds = 0;
-  std::uint64_t total_samples = 0;
+  std::vector<double> speeds;
   const int parts = 5;
   for (int part = 0; part < parts; ++part) {
     const Instant start = MonotonicNow();
@@ -150,12 +156,10 @@ Speed Measure(const BenchmarkOptions& options, const std::function<void()>& step
       samples += options.batch_size;
       elapsed = (MonotonicNow() - start).seconds();
     }
-    speed.best = std::max(speed.best, static_cast<double>(samples) / elapsed);
-    total_samples += samples;
-    total_seconds += elapsed;
+    speeds.push_back(static_cast<double>(samples) / elapsed);
   }
-  speed.mean = static_cast<double>(total_samples) / total_seconds;
-  return speed;
+  std::sort(speeds.begin(), speeds.end());
+  return {.best = speeds.back(), .median = speeds[parts / 2]};
 }
 
 void Print(const BenchmarkOptions& options, const char* loop, const Speed& speed) {
@@ -165,7 +169,7 @@ void Print(const BenchmarkOptions& options, const char* loop, const Speed& speed
       "{\"benchmark\":\"%s\",\"loop\":\"%s\",\"threads\":%d,\"batch_size\":%u,"
       "\"samples_per_second\":%.1f,\"samples_per_second_best\":%.1f,"
       "\"peak_memory_mib\":%ld,\"forwarded_products\":%s}\n",
-      options.name.c_str(), loop, options.threads, options.batch_size, speed.mean, speed.best,
+      options.name.c_str(), loop, options.threads, options.batch_size, speed.median, speed.best,
       usage.ru_maxrss / 1024, ForwardedProductCount() > 0 ? "true" : "false");
   ::fflush(stdout);
 }
@@ -209,17 +213,24 @@ Status RunBenchmark(const BenchmarkOptions& options) {
                    [&](const Network& n) { return options.name == n.name; });
   if (network == std::end(kNetworks)) {
     return Error{ErrorCode::kInvalidArgument,
-                 "unknown benchmark '" + options.name + "'; known are cnn, demo and mlp"};
+                 "unknown benchmark '" + options.name + "'; known are cnn, demo, mlp and linear"};
+  }
+  if (!options.loop.empty() && options.loop != "plain" && options.loop != "engine") {
+    return Error{ErrorCode::kInvalidArgument,
+                 "unknown loop '" + options.loop + "'; known are plain and engine"};
   }
   try {
     SetThreads(options.threads);
-    PlainLoop plain(*network, options.batch_size);
-    Print(options, "plain", Measure(options, [&] { plain.Step(); }));
+    if (options.loop != "engine") {
+      PlainLoop plain(*network, options.batch_size);
+      Print(options, "plain", Measure(options, [&] { plain.Step(); }));
+    }
   } catch (const c10::Error& error) {
     return Error{ErrorCode::kInternal, std::string("libtorch: ") + error.what_without_backtrace()};
   } catch (const std::exception& error) {
     return Error{ErrorCode::kInternal, error.what()};
   }
+  if (options.loop == "plain") return {};
   Speed speed;
   DNC_TRY(MeasureEngine(options, *network, &speed));
   Print(options, "engine", speed);

@@ -12,14 +12,15 @@
 namespace dnc::trainer_torch {
 
 struct BenchmarkOptions {
-  std::string name;  // "cnn", "demo" or "mlp".
+  std::string name;  // "cnn", "demo", "mlp" or "linear".
+  std::string loop;  // "plain", "engine", or both of them if empty.
   int threads = 2;
   std::uint32_t batch_size = 32;
   double seconds = 5;  // Of each loop.
 };
 
 // Prints one JSON line a loop to stdout.
-// Errors: kInvalidArgument, an unknown name, with the known ones.
+// Errors: kInvalidArgument, an unknown name or loop, with the known ones.
 Status RunBenchmark(const BenchmarkOptions& options);
 
 }  // namespace dnc::trainer_torch

@@ -183,7 +183,7 @@ TEST(DncTrainerTest, ExplainsItself) {
   EXPECT_EQ(outcome.text, "dnc-trainer " DNC_VERSION "\n");
   outcome = RunProgram("--benchmark nonsense");
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_THAT(outcome.text, HasSubstr("known are cnn, demo and mlp"));
+  EXPECT_THAT(outcome.text, HasSubstr("known are cnn, demo, mlp and linear"));
   outcome = RunProgram("--threads many");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.text, HasSubstr("--threads many"));

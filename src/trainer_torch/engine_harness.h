@@ -53,7 +53,9 @@ inline Floats RandomFloats(std::size_t count, std::uint64_t seed) {
 class EngineHarness {
  public:
   // Labels are float32 in the output's shape, or uint8 with a sparse loss.
-  explicit EngineHarness(const std::string& json, int threads = 1) {
+  explicit EngineHarness(const std::string& json, int threads = 1,
+                         Backward backward = Backward::kByHandWhereItCan)
+      : engine_(MakeTorchEngine(backward)) {
     Result<model::Model> parsed = model::ParseModel(json, "test");
     if (!parsed.ok()) {
       ADD_FAILURE() << parsed.error().message << "\n" << json;
@@ -134,7 +136,7 @@ class EngineHarness {
 
   model::Model model_;
   bool sparse_ = false;
-  std::unique_ptr<trainer::Engine> engine_ = MakeTorchEngine();
+  std::unique_ptr<trainer::Engine> engine_;
 };
 
 inline void ExpectAllNear(const Floats& found, const Floats& expected, double tolerance) {

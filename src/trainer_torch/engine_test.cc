@@ -310,7 +310,8 @@ TEST(EngineTest, PixelsOfAnyDTypeAreTheSameNumbers) {
 }
 
 TEST(EngineTest, MatrixProductsGoThroughOneDnn) {
-  EngineHarness harness(Sequential("64", {Layer("Dense", R"("units":32)")}, kMse));
+  EngineHarness harness(Sequential("64", {Layer("Dense", R"("units":32)")}, kMse), 1,
+                        Backward::kByAutograd);
   const std::uint64_t before = ForwardedProductCount();
   harness.Predict(Floats(64 * 8, 1.0f));
   EXPECT_GT(ForwardedProductCount(), before) << "libtorch found another sgemm_ than this program's";

@@ -81,16 +81,8 @@ at::Tensor Reshape(const Layer& layer, const at::Tensor& input) {
 // `kept` or 0, with the probability `rate`.
 at::Tensor DropMask(const std::vector<std::int64_t>& sizes, double rate, float kept,
                     std::uint64_t seed) {
-  const auto threshold = static_cast<std::uint64_t>(rate * 0x1p32);
   at::Tensor mask = at::empty(sizes, at::kFloat);
-  float* const values = mask.data_ptr<float>();
-  const std::int64_t count = mask.numel();
-  Prng prng(seed);
-  for (std::int64_t i = 0; i < count; i += 2) {
-    const std::uint64_t bits = prng.Next();
-    values[i] = (bits >> 32) < threshold ? 0.0f : kept;
-    if (i + 1 < count) values[i + 1] = (bits & 0xffffffffu) < threshold ? 0.0f : kept;
-  }
+  FillDropMask(rate, kept, seed, {mask.data_ptr<float>(), static_cast<std::size_t>(mask.numel())});
   return mask;
 }
 
@@ -252,6 +244,17 @@ at::Tensor Permute(const Layer& layer, const at::Tensor& input) {
 }
 
 }  // namespace
+
+void FillDropMask(double rate, float kept, std::uint64_t seed, std::span<float> mask) {
+  const auto threshold = static_cast<std::uint64_t>(rate * 0x1p32);
+  const std::size_t count = mask.size();
+  Prng prng(seed);
+  for (std::size_t i = 0; i < count; i += 2) {
+    const std::uint64_t bits = prng.Next();
+    mask[i] = (bits >> 32) < threshold ? 0.0f : kept;
+    if (i + 1 < count) mask[i + 1] = (bits & 0xffffffffu) < threshold ? 0.0f : kept;
+  }
+}
 
 at::Tensor Activate(Activation activation, const at::Tensor& input, std::int64_t axis,
                     bool in_place) {

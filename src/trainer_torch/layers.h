@@ -33,6 +33,9 @@ struct LayerCall {
 // statistics in place.
 at::Tensor Forward(const LayerCall& call, const at::Tensor& input);
 
+// Each of `mask` is 0 with the probability `rate`, else `kept`: a function of the seed alone.
+void FillDropMask(double rate, float kept, std::uint64_t seed, std::span<float> mask);
+
 // A Keras activation. `in_place`: whether the input's memory may be reused.
 at::Tensor Activate(model::Activation activation, const at::Tensor& input, std::int64_t axis,
                     bool in_place);

@@ -28,9 +28,10 @@ constexpr const char* kHelp =
 usage:
   dnc-trainer --version
   dnc-trainer --help
-  dnc-trainer --benchmark cnn|demo|mlp [--threads N] [--batch N] [--seconds S]
+  dnc-trainer --benchmark cnn|demo|mlp|linear [--threads N] [--batch N] [--seconds S]
+              [--loop plain|engine]
       Training speed of this machine on data in memory, as JSON lines: by a plain
-      libtorch loop, and by dnc-trainer's own engine.
+      libtorch loop, and by dnc-trainer's own engine; or by one of them.
   dnc-trainer --doctor [--threads N]
       The libraries in use and the speed of their matrix products, as JSON.
   dnc-trainer --self-test-box [--threads N]
@@ -65,8 +66,8 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
   Arguments arguments;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
-    const bool takes_value =
-        word == "--benchmark" || word == "--threads" || word == "--batch" || word == "--seconds";
+    const bool takes_value = word == "--benchmark" || word == "--threads" || word == "--batch" ||
+                             word == "--seconds" || word == "--loop";
     if (takes_value && i + 1 == words.size()) {
       return Error{ErrorCode::kInvalidArgument, word + " needs a value; see dnc-trainer --help"};
     }
@@ -78,6 +79,8 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
       arguments.benchmark.batch_size = static_cast<std::uint32_t>(batch);
     } else if (word == "--seconds") {
       DNC_ASSIGN(arguments.benchmark.seconds, ParseNumber(word, words[++i].c_str(), 0, 3600));
+    } else if (word == "--loop") {
+      arguments.benchmark.loop = words[++i];
     } else if (word == "--version" || word == "--help" || word == "--serve" ||
                word == "--self-test-box" || word == "--doctor" || word == "--benchmark") {
       arguments.command = word;

@@ -44,4 +44,13 @@ namespace dnc::trainer_torch {
 
 std::uint64_t ForwardedProductCount() { return product_count.load(std::memory_order_relaxed); }
 
+void Multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, float scale,
+              const Matrix& a, const Matrix& b, float keep, float* c) {
+  DNC_ASSERT(rows > 0 && columns > 0 && inner > 0);
+  const dnnl_status_t status =
+      dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', rows, columns, inner, scale,
+                 a.values, a.stride, b.values, b.stride, keep, c, columns);
+  DNC_ASSERT(status == dnnl_success);
+}
+
 }  // namespace dnc::trainer_torch

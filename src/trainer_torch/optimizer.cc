@@ -308,6 +308,12 @@ void OptimizerState::BeginStep() {
   }
 }
 
+bool OptimizerState::is_plain() const {
+  return optimizer_.kind == OptimizerKind::kSgd && state_.slots.empty() &&
+         optimizer_.weight_decay == 0 && optimizer_.clipvalue == 0 && optimizer_.clipnorm == 0 &&
+         optimizer_.global_clipnorm == 0;
+}
+
 void OptimizerState::ClipTogether(std::span<const std::span<float>> gradients) const {
   double squares = 0;
   for (const std::span<float> tensor : gradients) squares += SumOfSquares(tensor);

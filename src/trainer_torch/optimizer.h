@@ -25,6 +25,10 @@ class OptimizerState {
   // `gradients`.
   void Update(float* weights, float* gradients, std::uint64_t offset, std::uint64_t count);
 
+  // Whether Update() is weights -= rate() * gradients and nothing else.
+  bool is_plain() const;
+  float rate() const { return rate_; }  // The learning rate of the current step.
+
   // Whether ClipTogether() must see all gradients of a step before the first Update().
   bool clips_together() const { return optimizer_.global_clipnorm != 0; }
   // Scales all gradients of a step so that their common norm is at most

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/prng.h"
 #include "trainer/convert.h"
+#include "trainer_torch/chain.h"
 #include "trainer_torch/layers.h"
 #include "trainer_torch/loss.h"
 #include "trainer_torch/machine.h"
@@ -55,6 +56,7 @@ auto Guarded(Body&& body) -> decltype(body()) {
 
 class TorchEngine final : public trainer::Engine {
  public:
+  explicit TorchEngine(Backward backward) : backward_(backward) {}
   Status Configure(const model::Model& model, const trainer::TrainerOptions& options) override;
   Status SetWeights(std::span<const float> weights) override;
   Status GetWeights(std::span<float> weights) override;
@@ -80,6 +82,7 @@ class TorchEngine final : public trainer::Engine {
   void ClipTogether();
   void Step();
 
+  Backward backward_;
   model::Model model_;
   trainer::TrainerOptions options_;
   Loss loss_;
@@ -96,6 +99,7 @@ class TorchEngine final : public trainer::Engine {
   std::vector<at::Tensor> penalties_;  // Of outputs, in the last ForwardAll().
   Status problem_;                     // Likewise: what a layer found wrong.
   at::Tensor input_buffer_;
+  std::unique_ptr<Chain> chain_;  // Null where autograd does the work.
 };
 
 void TorchEngine::BuildWeights() {
@@ -150,6 +154,7 @@ void TorchEngine::PlanForward() {
 Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerOptions& options) {
   return Guarded([&]() -> Status {
     // The old model's memory is free for the new one.
+    chain_.reset();
     flat_ = at::Tensor();
     weights_.clear();
     optimizer_.reset();
@@ -161,6 +166,9 @@ Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerO
     BuildWeights();
     PlanForward();
     optimizer_.emplace(model.compile.optimizer, model.weight_count);
+    if (backward_ == Backward::kByHandWhereItCan) {
+      chain_ = Chain::Make(model, options, flat_.data_ptr<float>(), &*optimizer_);
+    }
     return {};
   });
 }
@@ -353,6 +361,7 @@ Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
 
 Result<BatchResult> TorchEngine::Run(const Batch& batch, std::vector<float>* outputs) {
   return Guarded([&]() -> Result<BatchResult> {
+    if (chain_ != nullptr) return chain_->Run(batch, outputs);
     switch (batch.kind) {
       case BatchKind::kTrain:
         return Train(batch);
@@ -369,6 +378,8 @@ Result<BatchResult> TorchEngine::Run(const Batch& batch, std::vector<float>* out
 
 }  // namespace
 
-std::unique_ptr<trainer::Engine> MakeTorchEngine() { return std::make_unique<TorchEngine>(); }
+std::unique_ptr<trainer::Engine> MakeTorchEngine(Backward backward) {
+  return std::make_unique<TorchEngine>(backward);
+}
 
 }  // namespace dnc::trainer_torch

@@ -92,44 +92,62 @@ std::unique_ptr<Chain> Chain::Make(const model::Model& model,
   std::unique_ptr<Chain> chain(new Chain(model, options, weights, optimizer));
   const auto last = static_cast<std::size_t>(model.output_layer);
   for (std::size_t i = 1; i <= last; ++i) {
-    if (!chain->AddLayer(model, i, weights)) return nullptr;
+    const std::size_t taken = chain->AddLayers(model, i, weights);
+    if (taken == 0) return nullptr;
+    i += taken - 1;
   }
+  if (chain->links_.empty()) return nullptr;  // Nothing to compute.
   chain->output_width_ = WidthOf(model.layers[last]);
   return chain;
 }
 
-// False where no stage computes this layer.
-bool Chain::AddLayer(const model::Model& model, std::size_t index, const float* weights) {
+// How many layers from this one on are computed by a stage that was added, or need none. 0
+// where there is no stage for it.
+std::size_t Chain::AddLayers(const model::Model& model, std::size_t index, const float* weights) {
   const Layer& layer = model.layers[index];
   const Layer& before = model.layers[index - 1];
   const bool is_last = static_cast<int>(index) == model.output_layer;
-  if (!TakesActivationOf(layer)) return false;
+  if (!TakesActivationOf(layer)) return 0;
+  if (layer.kind == LayerKind::kConv) return is_last ? 0 : AddConv(model, index, weights);
   if (is_last) last_activation_ = layer.activation;
   const Activation activation = is_last ? Activation::kLinear : layer.activation;
   switch (layer.kind) {
     case LayerKind::kFlatten:
       // Of channels_first data it changes the order.
-      if (!layer.channels_last && before.output_shape.size() > 1) return false;
-      return !is_last || !links_.empty();
+      return layer.channels_last || before.output_shape.size() <= 1 ? 1 : 0;
     case LayerKind::kReshape:
-      return !is_last || !links_.empty();
+      return 1;
     case LayerKind::kDense:
       Add(MakeDenseStage(model, layer, CountOf(before) / WidthOf(before), activation, weights),
           layer, index);
-      return true;
+      return 1;
     case LayerKind::kActivation:
       Add(MakeActivationStage(activation, CountOf(layer) / WidthOf(layer), WidthOf(layer)), layer,
           index);
-      return true;
+      return 1;
     case LayerKind::kDropout:
       Add(MakeDropoutStage(layer.rate, CountOf(layer)), layer, index);
-      return true;
+      return 1;
     case LayerKind::kRescaling:
       Add(MakeRescalingStage(layer.rescale, layer.offset, CountOf(layer)), layer, index);
-      return true;
+      return 1;
     default:
-      return false;
+      return 0;
   }
+}
+
+std::size_t Chain::AddConv(const model::Model& model, std::size_t index, const float* weights) {
+  const Layer& conv = model.layers[index];
+  const Layer* pool = &model.layers[index + 1];
+  if (!IsPoolingOf(*pool, conv)) pool = nullptr;
+  const bool gives_gradient = !links_.empty() && links_.back().trained;
+  std::unique_ptr<Stage> stage =
+      MakeConvStage(model, conv, model.layers[index - 1], pool, gives_gradient, weights);
+  if (stage == nullptr) return 0;
+  Add(std::move(stage), conv, index);
+  if (pool == nullptr) return 1;
+  links_.back().output_count = CountOf(*pool);
+  return 2;
 }
 
 void Chain::Add(std::unique_ptr<Stage> stage, const Layer& layer, std::size_t index) {
@@ -142,14 +160,12 @@ void Chain::Add(std::unique_ptr<Stage> stage, const Layer& layer, std::size_t in
 
 void Chain::Reserve(std::int64_t samples) {
   if (samples <= reserved_samples_) return;
-  std::int64_t largest = 0;
-  for (Link& link : links_) {
-    link.output.resize(static_cast<std::size_t>(samples * link.output_count));
-    link.stage->Reserve(samples);
-    largest = std::max(largest, link.output_count);
+  for (std::size_t i = 0; i < links_.size(); ++i) {
+    const auto count = static_cast<std::size_t>(samples * links_[i].output_count);
+    links_[i].output.resize(count);
+    links_[i].stage->Reserve(samples);
+    if (links_[i].trained) GradientOf(i).resize(std::max(GradientOf(i).size(), count));
   }
-  gradient_.resize(static_cast<std::size_t>(samples * largest));
-  next_gradient_.resize(gradient_.size());
   if (options_.x.dtype != array::DType::kFloat32) {
     input_.resize(static_cast<std::size_t>(samples * input_count_));
   }
@@ -176,7 +192,7 @@ const float* Chain::Forward(const Batch& batch, const float* input) {
   return input;
 }
 
-// From gradient_, the loss's by the last output.
+// From the gradient by the last output.
 void Chain::Backward(const Batch& batch, const float* input) {
   updates_.Begin();
   for (std::size_t i = links_.size(); i-- > 0 && links_[i].trained;) {
@@ -184,8 +200,8 @@ void Chain::Backward(const Batch& batch, const float* input) {
     const Pass pass{batch.samples, true, DeriveSeed(batch.seed, link.layer)};
     const bool wants_more = i > 0 && links_[i - 1].trained;
     link.stage->Backward(pass, i == 0 ? input : links_[i - 1].output.data(), link.output.data(),
-                         gradient_.data(), wants_more ? next_gradient_.data() : nullptr, &updates_);
-    std::swap(gradient_, next_gradient_);
+                         GradientOf(i).data(), wants_more ? GradientOf(i - 1).data() : nullptr,
+                         &updates_);
   }
   updates_.End();
 }
@@ -203,7 +219,7 @@ Result<BatchResult> Chain::Run(const Batch& batch, std::vector<float>* outputs) 
     return BatchResult{};
   }
   const bool trains = batch.kind == BatchKind::kTrain && links_.back().trained;
-  float* const gradient = trains ? gradient_.data() : nullptr;
+  float* const gradient = trains ? GradientOf(links_.size() - 1).data() : nullptr;
   DNC_ASSIGN(const BatchResult result, loss_.Compute(output, batch.y, batch.samples, gradient));
   if (trains) {
     if (activates) ActivationGradient(last_activation_, rows, output_width_, output, gradient);

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -40,8 +41,10 @@ class Chain {
   Chain(const model::Model& model, const trainer::TrainerOptions& options, float* weights,
         OptimizerState* optimizer);
 
-  bool AddLayer(const model::Model& model, std::size_t index, const float* weights);
+  std::size_t AddLayers(const model::Model& model, std::size_t index, const float* weights);
+  std::size_t AddConv(const model::Model& model, std::size_t index, const float* weights);
   void Add(std::unique_ptr<Stage> stage, const model::Layer& layer, std::size_t index);
+  std::vector<float>& GradientOf(std::size_t link) { return gradients_[link % 2]; }
   void Reserve(std::int64_t samples);
   // The samples as floats.
   const float* ReadInput(const trainer::Batch& batch);
@@ -60,9 +63,9 @@ class Chain {
   std::int64_t reserved_samples_ = 0;
   double sample_flops_;
   std::vector<float> input_;
-  // Of the loss by the output of a stage, and by that of the one before it.
-  std::vector<float> gradient_;
-  std::vector<float> next_gradient_;
+  // Of the loss by the outputs of stages: by turns, since one is needed to find the one
+  // before it and not longer.
+  std::array<std::vector<float>, 2> gradients_;
 };
 
 }  // namespace dnc::trainer_torch

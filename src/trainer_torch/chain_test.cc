@@ -9,6 +9,7 @@
 
 #include "testing/testing.h"
 #include "trainer_torch/chain.h"
+#include "trainer_torch/conv_kernels.h"
 #include "trainer_torch/engine_harness.h"
 
 namespace dnc::trainer_torch {
@@ -183,6 +184,71 @@ TEST(ChainTest, GivesWhatAutogradGivesForEveryStage) {
                    R"("mean_squared_error")", kSgd)}) {
     EXPECT_TRUE(IsChain(json));
     ExpectSameAsAutograd(json);
+  }
+}
+
+std::string Conv(int filters, const std::string& more) {
+  return Layer("Conv2D", "\"filters\":" + std::to_string(filters) + "," + more);
+}
+
+TEST(ChainTest, GivesWhatAutogradGivesForConvolutions) {
+  const std::string relu = R"("activation":"relu",)";
+  const std::string pool = Layer("MaxPooling2D", R"("pool_size":[2,2])");
+  const std::vector<std::vector<std::string>> models = {
+      {Conv(16, relu + R"("kernel_size":[3,3])"), pool},
+      {Conv(32, relu + R"("kernel_size":[3,3])"), pool, Conv(64, relu + R"("kernel_size":[3,3])"),
+       pool},
+      {Conv(48, relu + R"("kernel_size":[2,4],"padding":"same")"),
+       Layer("MaxPooling2D", R"("pool_size":[3,2])"),
+       Conv(16, relu + R"("kernel_size":[4,2],"padding":"same")")},
+      {Conv(16, R"("kernel_size":[1,1],"use_bias":false)"),
+       Conv(112, relu + R"("kernel_size":[5,5],"padding":"same")"),
+       Layer("MaxPooling2D", R"("pool_size":[2,3],"padding":"same")")},
+      {Layer("Rescaling", R"("scale":2.0)"), Conv(16, relu + R"("kernel_size":[3,3])"),
+       Layer("Dropout", R"("rate":0.3)"), pool},
+  };
+  int by_hand = 0;
+  for (std::vector<std::string> layers : models) {
+    layers.push_back(Layer("Flatten", ""));
+    layers.push_back(Dense(3, "softmax"));
+    const std::string json = Sequential("12,15,3", layers, kSparse,
+                                        R"({"class_name":"SGD","config":{"learning_rate":0.01}})");
+    by_hand += IsChain(json) ? 1 : 0;
+    ExpectSameAsAutograd(json);
+  }
+  // Of the last, the pooling is no part of a convolution. None is where there are no loops
+  // for this processor.
+  EXPECT_EQ(by_hand, FindConvKernels() == nullptr ? 0 : 4);
+}
+
+// Both kinds of vectors give what a plain sum gives, as far as the processor has them.
+TEST(ChainTest, WindowProductsAreSums) {
+  std::vector<const ConvKernels*> all;
+  if (FindConvKernels() != nullptr) all.push_back(FindConvKernels());
+  if (FindConvKernels() == Avx512ConvKernels()) all.push_back(Avx2ConvKernels());
+  const Floats a = RandomFloats(4000, 1);
+  const Floats b = RandomFloats(4000, 2);
+  for (const ConvKernels* kernels : all) {
+    for (const std::int64_t columns : {16, 48, 64, 112}) {
+      for (std::int64_t count = 1; count < 30; ++count) {
+        Floats c(static_cast<std::size_t>(count * columns));
+        const WindowProduct product = {count, columns, 2,        7,        a.data(), 5,
+                                       300,   3,       b.data(), b.data(), 0,        c.data()};
+        kernels->multiply(product);
+        for (std::int64_t i = 0; i < count; ++i) {
+          for (std::int64_t j = 0; j < columns; ++j) {
+            double sum = b[static_cast<std::size_t>(j)];
+            for (std::int64_t r = 0; r < 2; ++r) {
+              for (std::int64_t k = 0; k < 7; ++k) {
+                sum += a[static_cast<std::size_t>(i * 5 + r * 300 + k * 3)] *
+                       b[static_cast<std::size_t>((r * 7 + k) * columns + j)];
+              }
+            }
+            ASSERT_NEAR(c[static_cast<std::size_t>(i * columns + j)], sum, 1e-4);
+          }
+        }
+      }
+    }
   }
 }
 

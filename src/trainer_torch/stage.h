@@ -48,6 +48,13 @@ void ActivationGradient(model::Activation activation, std::int64_t rows, std::in
 std::unique_ptr<Stage> MakeDenseStage(const model::Model& model, const model::Layer& layer,
                                       std::int64_t rows, model::Activation activation,
                                       const float* weights);
+// A convolution over images, with its activation and, unless `pool` is null, the maximum
+// pooling behind it. Null where there are no loops for it: see conv_kernels.h.
+// Requires: IsPoolingOf(*pool, conv).
+std::unique_ptr<Stage> MakeConvStage(const model::Model& model, const model::Layer& conv,
+                                     const model::Layer& before, const model::Layer* pool,
+                                     bool gives_input_gradient, const float* weights);
+bool IsPoolingOf(const model::Layer& pool, const model::Layer& conv);
 std::unique_ptr<Stage> MakeActivationStage(model::Activation activation, std::int64_t rows,
                                            std::int64_t width);
 std::unique_ptr<Stage> MakeDropoutStage(double rate, std::int64_t count);

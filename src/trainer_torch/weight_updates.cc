@@ -11,21 +11,21 @@ WeightUpdates::WeightUpdates(const model::Model& model, float* values, Optimizer
       values_(values),
       optimizer_(optimizer),
       adds_directly_(optimizer->is_plain()) {
-  std::uint64_t largest = 0;
   for (const model::Layer& layer : model.layers) {
     for (int i = 0; i < layer.weight_count; ++i) {
       const int weight = layer.first_weight + i;
       trained_[static_cast<std::size_t>(weight)] = layer.trainable && Spec(weight).trainable;
-      largest = std::max(largest, Spec(weight).count);
     }
   }
-  gradients_.resize(optimizer->clips_together() ? model.weight_count : largest);
+  if (optimizer->clips_together()) gradients_.resize(model.weight_count);
 }
 
 void WeightUpdates::Begin() { optimizer_->BeginStep(); }
 
 float* WeightUpdates::GradientOf(int weight) {
-  return gradients_.data() + (optimizer_->clips_together() ? Spec(weight).offset : 0);
+  if (optimizer_->clips_together()) return gradients_.data() + Spec(weight).offset;
+  gradients_.resize(std::max(gradients_.size(), Spec(weight).count));
+  return gradients_.data();
 }
 
 void WeightUpdates::Apply(int weight) {

@@ -1,0 +1,13 @@
+namespace {
+constexpr int kLanes = 8;
+constexpr int kWidthMax = 2;
+constexpr int kSums = 12;  // Of the 16 registers.
+}  // namespace
+
+#include "trainer_torch/conv_kernels_inl.h"
+
+namespace dnc::trainer_torch {
+
+const ConvKernels* Avx2ConvKernels() { return &kKernels; }
+
+}  // namespace dnc::trainer_torch

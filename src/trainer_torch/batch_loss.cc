@@ -161,10 +161,11 @@ std::uint64_t BatchLoss::CountCorrect(const float* output, std::int64_t rows,
   return static_cast<std::uint64_t>(right * samples / std::max<std::int64_t>(count, 1));
 }
 
-Result<BatchResult> BatchLoss::ByAutograd(const float* output, ByteSpan y, std::int64_t samples,
+Result<BatchResult> BatchLoss::ByAutograd(const float* output, const trainer::Batch& batch,
                                           float* gradient) const {
-  DNC_ASSIGN(const Targets targets, loss_.ReadTargets(y_, y, samples));
-  std::vector<std::int64_t> sizes{samples};
+  DNC_ASSIGN(Targets targets, loss_.ReadTargets(y_, batch.y, batch.samples));
+  targets.SetWeights(batch.weights);
+  std::vector<std::int64_t> sizes{batch.samples};
   sizes.insert(sizes.end(), output_shape_.begin(), output_shape_.end());
   at::Tensor leaf = at::from_blob(const_cast<float*>(output), sizes, at::kFloat);
   leaf.set_requires_grad(gradient != nullptr);
@@ -182,10 +183,11 @@ Result<BatchResult> BatchLoss::ByAutograd(const float* output, ByteSpan y, std::
   return result;
 }
 
-Result<BatchResult> BatchLoss::Compute(const float* output, ByteSpan y, std::int64_t samples,
+Result<BatchResult> BatchLoss::Compute(const float* output, const trainer::Batch& batch,
                                        float* gradient) {
-  if (!by_hand_) return ByAutograd(output, y, samples, gradient);
-  DNC_TRY(ReadLabels(y, samples));
+  if (!by_hand_ || !batch.weights.empty()) return ByAutograd(output, batch, gradient);
+  const std::int64_t samples = batch.samples;
+  DNC_TRY(ReadLabels(batch.y, samples));
   const std::int64_t count = samples * output_count_;
   const std::int64_t rows = count / width_;
   const bool of_rows = compile_.loss == LossKind::kSparseCategoricalCrossentropy ||

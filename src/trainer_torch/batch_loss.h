@@ -23,10 +23,10 @@ class BatchLoss {
   // Whether Compute() takes the output before its last activation.
   bool takes_logits() const { return loss_.takes_logits(); }
 
-  // Loss and accuracy of `samples` outputs, and in `gradient`, where it is not null, the
-  // loss's derivative by each element of `output`.
+  // Loss and accuracy of the outputs of `batch`'s samples, weighted as it says, and in
+  // `gradient`, where it is not null, the loss's derivative by each element of `output`.
   // Errors: kInvalidArgument, a class out of range; a loss that is not finite.
-  Result<trainer::BatchResult> Compute(const float* output, ByteSpan y, std::int64_t samples,
+  Result<trainer::BatchResult> Compute(const float* output, const trainer::Batch& batch,
                                        float* gradient);
 
  private:
@@ -41,7 +41,7 @@ class BatchLoss {
                             float* gradient) const;
   double SquaredError(const float* output, std::int64_t count, double share, float* gradient) const;
   std::uint64_t CountCorrect(const float* output, std::int64_t rows, std::int64_t samples) const;
-  Result<trainer::BatchResult> ByAutograd(const float* output, ByteSpan y, std::int64_t samples,
+  Result<trainer::BatchResult> ByAutograd(const float* output, const trainer::Batch& batch,
                                           float* gradient) const;
 
   Loss loss_;

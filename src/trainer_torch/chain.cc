@@ -220,7 +220,7 @@ Result<BatchResult> Chain::Run(const Batch& batch, std::vector<float>* outputs) 
   }
   const bool trains = batch.kind == BatchKind::kTrain && links_.back().trained;
   float* const gradient = trains ? GradientOf(links_.size() - 1).data() : nullptr;
-  DNC_ASSIGN(const BatchResult result, loss_.Compute(output, batch.y, batch.samples, gradient));
+  DNC_ASSIGN(const BatchResult result, loss_.Compute(output, batch, gradient));
   if (trains) {
     if (activates) ActivationGradient(last_activation_, rows, output_width_, output, gradient);
     Backward(batch, input);

@@ -45,6 +45,12 @@ at::Tensor Clip(const at::Tensor& probabilities) {
 
 }  // namespace
 
+void Targets::SetWeights(std::span<const float> sample_weights) {
+  if (sample_weights.empty()) return;
+  weights = at::from_blob(const_cast<float*>(sample_weights.data()),
+                          {static_cast<std::int64_t>(sample_weights.size())}, at::kFloat);
+}
+
 Loss::Loss(const model::Model& model)
     : kind_(model.compile.loss),
       label_smoothing_(model.compile.label_smoothing),

@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "array/column.h"
@@ -22,6 +23,9 @@ struct Targets {
   at::Tensor values;   // Float, (samples, ...) in the output's shape; or
   at::Tensor classes;  // int64, one for each row of classes.
   at::Tensor weights;  // Float, (samples,): how much each counts; undefined: all the same.
+
+  // Views them; empty for none.
+  void SetWeights(std::span<const float> sample_weights);
 };
 
 class Loss {

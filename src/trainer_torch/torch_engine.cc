@@ -314,10 +314,7 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   // One that failed in the middle may have left some.
   for (at::Tensor& weight : weights_) weight.mutable_grad().reset();
   DNC_ASSIGN(Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
-  if (!batch.weights.empty()) {
-    targets.weights =
-        at::from_blob(const_cast<float*>(batch.weights.data()), {batch.samples}, at::kFloat);
-  }
+  targets.SetWeights(batch.weights);
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits())[0];
   DNC_TRY(problem_);
   const at::Tensor loss = WithPenalties(loss_.Value(output, targets));

@@ -1,5 +1,7 @@
 #include "model/h5_optimizer.h"
 
+#include <algorithm>
+
 namespace dnc::model {
 namespace {
 
@@ -78,6 +80,31 @@ std::vector<H5Slot> SlotsToWrite(const Optimizer& optimizer,
     }
   }
   return entries;
+}
+
+bool IsKeras3StepCounter(const std::string& name) { return name.ends_with("/iteration"); }
+
+std::string Keras3Name(const Optimizer& optimizer, const std::string& variable) {
+  std::string name = std::string(OptimizerName(optimizer.kind)) + "/" + variable;
+  for (char& c : name) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return name;
+}
+
+std::vector<H5Slot> Keras3SlotsToWrite(Optimizer optimizer,
+                                       const std::vector<const WeightSpec*>& weights) {
+  optimizer.legacy = false;  // Keras 3 knows no others.
+  std::vector<H5Slot> slots = SlotsToWrite(optimizer, weights);
+  std::erase_if(slots, [](const H5Slot& slot) { return slot.is_zero; });
+  const std::vector<SlotSpec> specs = SlotsOf(optimizer);
+  for (H5Slot& slot : slots) {
+    std::string path = weights[slot.variable]->name;
+    path.erase(path.rfind(':'));
+    std::replace(path.begin(), path.end(), '/', '_');
+    slot.name = Keras3Name(optimizer, path + "_" + specs[slot.slot].name);
+  }
+  return slots;
 }
 
 Result<std::vector<H5Slot>> PlaceSlots(const Optimizer& optimizer,

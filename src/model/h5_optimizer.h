@@ -33,6 +33,13 @@ std::vector<H5Slot> SlotsToWrite(const Optimizer& optimizer,
 // The name of the counter of steps.
 std::string StepCounterName(const Optimizer& optimizer);
 
+// Keras 3's "adam/iteration", "adam/learning_rate" and "adam/dense_kernel_momentum", whose
+// order is that of Keras 2's names since 2.11.
+bool IsKeras3StepCounter(const std::string& name);
+std::string Keras3Name(const Optimizer& optimizer, const std::string& variable);
+std::vector<H5Slot> Keras3SlotsToWrite(Optimizer optimizer,
+                                       const std::vector<const WeightSpec*>& weights);
+
 // Where each of the datasets `names`, those of one value for each element of a weight,
 // belongs. Those that are to be ignored are left out.
 // Errors: kUnsupported, other datasets than this optimizer keeps.

@@ -37,6 +37,8 @@ bool NamesTheSameWeight(const std::string& saved, const std::string& expected) {
   const auto leaf = [](const std::string& name) { return name.substr(name.rfind('/') + 1); };
   const std::string stem = leaf(expected).substr(0, leaf(expected).find(':'));
   const std::string rest = leaf(saved).substr(0, leaf(saved).find(':'));
+  // A DepthwiseConv of Keras 3 calls its depthwise_kernel so.
+  if (stem == "depthwise_kernel" && rest == "kernel") return true;
   return rest == stem || rest.starts_with(stem + "_");
 }
 

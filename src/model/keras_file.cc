@@ -11,7 +11,9 @@
 #include "model/h5_objects.h"
 #include "model/h5_writer.h"
 #include "model/json_text.h"
+#include "model/keras3_json.h"
 #include "model/keras_paths.h"
+#include "model/keras_state.h"
 #include "model/model_text.h"
 #include "zip/zip.h"
 
@@ -169,6 +171,11 @@ ordered_json CompileConfigOf(const Model& model) {
   const ordered_json training = ordered_json::parse(model.training_config_json);
   ordered_json compile;
   ordered_json optimizer = Serialized("keras.optimizers", training["optimizer_config"]);
+  // Keras 2.11 to 2.15's way to tell its optimizers from those before.
+  constexpr std::string_view kCustom = "Custom>";
+  if (std::string name = optimizer["class_name"]; name.starts_with(kCustom)) {
+    optimizer["class_name"] = name.substr(kCustom.size());
+  }
   ordered_json& config = optimizer["config"];
   DropOldOptions(&config);
   if (config.contains("learning_rate") && IsSerialized(config["learning_rate"])) {
@@ -191,12 +198,14 @@ Result<Bytes> WeightsImage(const TrainedModel& trained, const std::string& path)
   DNC_ASSIGN(const std::vector<std::string> paths, KerasPaths(trained.model));
   const hdf::QuietH5 quiet;
   H5Writer writer(path);
-  const H5Handle file = writer.CreateFile(4 * trained.weights.size() + (1u << 20));
+  const H5Handle file =
+      writer.CreateFile(4 * trained.weights.size() + trained.optimizer_state.size() + (1u << 20));
   DNC_TRY(writer.status());
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const WeightSpec& weight = trained.model.weights[i];
     writer.WriteDataset(file, paths[i], weight.shape, trained.weights.data() + weight.offset);
   }
+  DNC_TRY(WriteKerasState(trained, file, &writer));
   Bytes image = writer.TakeImage(file);
   DNC_TRY(writer.status());
   return image;
@@ -216,6 +225,7 @@ std::string KerasJson(const Model& model, CompileStyle style) {
   } else if (model.has_compile) {
     document["compile_config"] = CompileConfigOf(model);
   }
+  if (style == CompileStyle::kKeras3) TranslateToKeras3(model, &document);
   return DumpJson(document);
 }
 
@@ -237,6 +247,13 @@ Result<TrainedModel> LoadKeras(const std::string& path, const ModelLimits& limit
              hdf::OpenSource(std::make_shared<OwnedSource>(std::move(archive.weights_h5), name)));
   const Status status = ReadWeights(file, &archive.trained);
   if (!status.ok()) return status.error().WithContext(name);
+  // Without its state a model is still whole: the optimizer begins anew.
+  if (archive.trained.model.has_compile && H5Lexists(file.id(), "optimizer", H5P_DEFAULT) > 0) {
+    const Status state = ReadKerasState(file, &archive.trained);
+    if (!state.ok()) {
+      archive.trained.optimizer_refusal = "the optimizer's state: " + state.error().message;
+    }
+  }
   return std::move(archive.trained);
 }
 

@@ -30,14 +30,15 @@ Result<KerasArchive> ReadKerasArchive(const RandomAccessSource& source,
 // Errors: as above; kNotFound; those of LoadH5 for weights.
 Result<TrainedModel> LoadKeras(const std::string& path, const ModelLimits& limits = {});
 
-// Writes atomically; the same model gives the same bytes. The optimizer's state is not
-// written. Requires: weights.size() == model.weight_count.
-// Errors: kUnsupported, a layer whose place in such a file is not known; kIo,
-// kResourceExhausted. On an error `path` is as it was.
+// Writes atomically; the same model gives the same bytes. Requires: weights.size() ==
+// model.weight_count. Errors: kUnsupported, a layer whose place in such a file is not known;
+// kCorrupt, an optimizer_state that is not one of this model; kIo, kResourceExhausted. On an error
+// `path` is as it was.
 Status SaveKeras(const TrainedModel& trained, const std::string& path);
 
-// The architecture as one JSON that Keras 2 and 3 read, with the compile section as
-// Keras 3 ("compile_config") or Keras 2 ("training_config") writes it.
+// The architecture as one JSON that Keras 3 reads, and with kKeras2 Keras 2 and, but for
+// attention, Keras 3, too; with the compile section as Keras 3 ("compile_config") or
+// Keras 2 ("training_config") writes it.
 enum class CompileStyle { kKeras2, kKeras3 };
 std::string KerasJson(const Model& model, CompileStyle style);
 

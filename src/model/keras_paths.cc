@@ -78,6 +78,10 @@ class LayerOrder {
       if (found != indices_.end()) {
         nodes.emplace_back(found->second, CallOf(found->second, value[1].get<std::size_t>()));
       }
+      // Attention's other inputs.
+      for (std::size_t i = 3; i < value.size(); ++i) {
+        for (const Node& node : References(value[i])) nodes.push_back(node);
+      }
     } else if (value.is_structured()) {
       for (const json& element : value) {
         for (const Node& node : References(element)) nodes.push_back(node);
@@ -139,6 +143,7 @@ class LayerOrder {
 struct Place {
   std::string group;  // "layers/functional/layers/dense"
   std::string class_name;
+  std::size_t number = 0;  // In Keras's order of all layers.
 };
 
 // The places of all layers of a model, those of models within it as "inner/dense".
@@ -162,7 +167,8 @@ void FindPlaces(const json& model, const std::string& name_prefix, const std::st
     if (IsModel(class_name)) {
       FindPlaces(*layer, name + "/", path + "/", places);
     } else {
-      (*places)[name] = {path, class_name};
+      const std::size_t layer_number = places->size();
+      (*places)[name] = {path, class_name, layer_number};
     }
   }
 }
@@ -190,12 +196,13 @@ std::string InnerGroup(const std::string& class_name, const std::string& weight)
   return "";
 }
 
-Result<std::vector<std::string>> Paths(const Model& model) {
+// Of each layer that has weights, its place.
+Result<std::vector<std::pair<const Layer*, Place>>> PlacesOf(const Model& model) {
   json document;
   DNC_TRY(ParseJsonText(model.full_config_json, UINT64_MAX, &document));
   std::map<std::string, Place> places;
   FindPlaces(document, "", "", &places);
-  std::vector<std::string> paths(model.weights.size());
+  std::vector<std::pair<const Layer*, Place>> found;
   for (const Layer& layer : model.layers) {
     if (layer.weight_count == 0) continue;
     const auto place = places.find(layer.name);
@@ -204,13 +211,34 @@ Result<std::vector<std::string>> Paths(const Model& model) {
                                                 ": its place in a .keras file is not known; "
                                                 "use .h5"};
     }
+    found.emplace_back(&layer, place->second);
+  }
+  return found;
+}
+
+Result<std::vector<std::string>> Paths(const Model& model) {
+  DNC_ASSIGN(const auto places, PlacesOf(model));
+  std::vector<std::string> paths(model.weights.size());
+  for (const auto& [layer, place] : places) {
     std::map<std::string, int> counts;  // Of each inner group.
-    for (int i = layer.first_weight; i < layer.first_weight + layer.weight_count; ++i) {
-      const std::string inner = InnerGroup(place->second.class_name, model.weights[i].name);
-      paths[i] = place->second.group + "/" + inner + "vars/" + std::to_string(counts[inner]++);
+    for (int i = layer->first_weight; i < layer->first_weight + layer->weight_count; ++i) {
+      const std::string inner = InnerGroup(place.class_name, model.weights[i].name);
+      paths[i] = place.group + "/" + inner + "vars/" + std::to_string(counts[inner]++);
     }
   }
   return paths;
+}
+
+Result<std::vector<int>> WeightOrder(const Model& model) {
+  DNC_ASSIGN(auto places, PlacesOf(model));
+  std::stable_sort(places.begin(), places.end(),
+                   [](const auto& a, const auto& b) { return a.second.number < b.second.number; });
+  std::vector<int> order;
+  for (const auto& [layer, place] : places) {
+    if (layer->first_call >= 0) continue;  // Its weights are those of the first.
+    for (int i = 0; i < layer->weight_count; ++i) order.push_back(layer->first_weight + i);
+  }
+  return order;
 }
 
 }  // namespace
@@ -234,6 +262,14 @@ Result<std::vector<std::string>> KerasPaths(const Model& model) {
   try {
     return Paths(model);
   } catch (const std::exception& error) {  // Of the JSON library: the model was checked.
+    return Error{ErrorCode::kInternal, error.what()};
+  }
+}
+
+Result<std::vector<int>> KerasWeightOrder(const Model& model) {
+  try {
+    return WeightOrder(model);
+  } catch (const std::exception& error) {
     return Error{ErrorCode::kInternal, error.what()};
   }
 }

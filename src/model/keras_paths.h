@@ -17,6 +17,10 @@ namespace dnc::model {
 // Errors: kUnsupported, a layer whose place is not known, by name.
 Result<std::vector<std::string>> KerasPaths(const Model& model);
 
+// Indices of model.weights as Keras 3 counts them: layer after layer in its own order.
+// Errors: as above.
+Result<std::vector<int>> KerasWeightOrder(const Model& model);
+
 // "SeparableConv2D" as "separable_conv2d".
 std::string SnakeCase(const std::string& class_name);
 

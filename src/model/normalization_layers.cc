@@ -98,6 +98,7 @@ Status InferLayerNormalization(const Shape& input, LayerDraft* draft) {
 
 void ReadGroupNormalization(OptionReader* options, LayerDraft* draft) {
   ReadAxes(options, "axis", -1, draft);
+  if (draft->given_axes.size() == 1) options->Record("axis", draft->given_axes[0]);
   const json* groups = options->Find("groups");
   // -1 is a group a channel.
   const bool each = groups != nullptr && groups->is_number_integer() && *groups == -1;

@@ -123,6 +123,8 @@ void OptionReader::Record(const char* key, ordered_json value) {
   (*record_)[key] = std::move(value);
 }
 
+void OptionReader::Forget(const char* key) { record_->erase(key); }
+
 void OptionReader::Fail(ErrorCode code, std::string message) {
   if (!error_) error_ = Error{code, owner_ + ": " + std::move(message)};
 }

@@ -59,6 +59,7 @@ class OptionReader {
   // The raw value, or null if absent; marks the key as known.
   const nlohmann::json* Find(const char* key);
   void Record(const char* key, nlohmann::ordered_json value);
+  void Forget(const char* key);  // Takes back what was recorded.
   void Fail(ErrorCode code, std::string message);
   bool ok() const { return !error_.has_value(); }
   const std::string& owner() const { return owner_; }

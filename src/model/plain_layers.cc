@@ -40,6 +40,7 @@ double ReadSlope(OptionReader* options, std::initializer_list<const char*> names
   for (const char* name : names) {
     if (options->Find(name) == nullptr) continue;
     slope = options->OptionalNumber(name).value_or(fallback);
+    options->Forget(name);  // Keras 2 refuses the name that Keras 3 has for it.
     if (slope < min) {
       options->Fail(
           ErrorCode::kInvalidArgument,

@@ -92,6 +92,11 @@ LayerDraft ReadWrapped(OptionReader* options, const char* key, ordered_json* rec
   }
   const std::string class_name = (*value)["class_name"].get<std::string>();
   const LayerClass* row = FindLayerClass(class_name);
+  if (row != nullptr && row->infer == nullptr) {
+    options->Fail(ErrorCode::kUnsupported,
+                  "wraps a layer of class " + class_name + ", which takes several inputs");
+    return inner;
+  }
   if (row == nullptr || row->kind == LayerKind::kInput) {
     options->Fail(ErrorCode::kUnsupported,
                   "wraps an " + UnknownNameText("layer", class_name, KnownLayerClasses()));
@@ -123,8 +128,10 @@ LayerDraft ReadWrapped(OptionReader* options, const char* key, ordered_json* rec
                                                " with an \"activity_regularizer\"; within a "
                                                "wrapper only null is supported");
   }
+  (*record)["module"] = "keras.layers";  // Keras 3 finds no class without it.
   (*record)["class_name"] = row->class_name;
   (*record)["config"] = reader.TakeRecord();
+  (*record)["registered_name"] = nullptr;
   return inner;
 }
 

@@ -36,6 +36,14 @@ double Steps(const Model& model, const Layer& layer) {
 
 double MultiplyAdds(const Model& model, const Layer& layer);
 
+// Of query and output once a step of the query, of key and value once a step of theirs.
+double Attention(const Model& model, const Layer& layer) {
+  const int biases = layer.use_bias ? 1 : 0;
+  const auto kernel = [&](int index) { return Kernel(model, layer, index * (1 + biases)); };
+  const double value_steps = static_cast<double>(model.layers[layer.inputs[1]].output_shape[0]);
+  return Steps(model, layer) * (kernel(0) + kernel(3)) + value_steps * (kernel(1) + kernel(2));
+}
+
 // The wrapped layer, once a step.
 double TimeDistributed(const Model& model, const Layer& layer) {
   Layer inner = layer.wrapped[0];
@@ -83,6 +91,8 @@ double MultiplyAdds(const Model& model, const Layer& layer) {
     }
     case LayerKind::kTimeDistributed:
       return TimeDistributed(model, layer);
+    case LayerKind::kMultiHeadAttention:
+      return Attention(model, layer);
     case LayerKind::kEmbedding:
     case LayerKind::kMasking:
     case LayerKind::kRepeatVector:

@@ -54,11 +54,20 @@ class Flattener {
       std::vector<int> sources;
       for (const ScopeTensor& input : layer.calls[call_index]) sources.push_back(node_of(input));
       DNC_TRY(CountCalls(1));
+      const bool causal = call_index < layer.causal.size() && layer.causal[call_index];
+      if (causal && (layer.layer_class == nullptr ||
+                     layer.layer_class->kind != LayerKind::kMultiHeadAttention)) {
+        return Error{ErrorCode::kUnsupported,
+                     place.prefix + layer.name +
+                         ": is called with the argument \"use_causal_mask\" = true; only a "
+                         "MultiHeadAttention takes it"};
+      }
       std::vector<int>& results = outputs[static_cast<std::size_t>(call.layer)][call_index];
       if (layer.model != nullptr) {
         DNC_ASSIGN(results, AddModel(layer, std::move(sources), place));
       } else {
         results = {AddLayer(layer, std::move(sources), place)};
+        graph_.nodes.back().causal = causal;
       }
     }
     std::vector<int> nodes;

@@ -24,6 +24,7 @@ struct GraphNode {
   std::vector<int> inputs;  // Indices of nodes, all before this one.
   int first_call = -1;      // The node that called this layer first; -1: this one.
   bool frozen = false;      // Within a model that is not trained.
+  bool causal = false;      // Called with use_causal_mask=True.
 };
 
 // A node's output that becomes the input of a model within the model, whose InputLayer

@@ -50,78 +50,96 @@ Status ReadTensor(const json& value, Inputs* inputs) {
   return {};
 }
 
+// Arguments of attention that are what they are by default.
+bool IsDefaultArgument(const std::string& key, const json& value) {
+  return value.is_null() ||
+         ((key == "return_attention_scores" || key == "use_causal_mask") && value == false);
+}
+
 // Arguments that a layer is called with by name. Tensors are inputs of attention.
-Status ReadArguments(const json& arguments, Inputs* inputs) {
+Status ReadArguments(const json& arguments, CallReferences* call) {
   if (!arguments.is_object()) return NotKeras(arguments);
-  for (const char* key : {"value", "key"}) {
+  const auto is_tensor = [](const json& value) {
+    return IsReference(value) || IsKeras3Tensor(value);
+  };
+  std::size_t tensors = 0;
+  for (const char* key : {"query", "value", "key"}) {
     const auto found = arguments.find(key);
-    if (found == arguments.end() || found->is_null()) continue;
-    if (IsReference(*found) || IsKeras3Tensor(*found)) DNC_TRY(ReadTensor(*found, inputs));
+    if (found == arguments.end() || !is_tensor(*found)) continue;
+    DNC_TRY(ReadTensor(*found, &call->inputs));
+    ++tensors;
   }
   for (const auto& [key, value] : arguments.items()) {
-    if (value.is_null()) continue;
-    const bool is_tensor = IsReference(value) || IsKeras3Tensor(value);
-    if (is_tensor && (key == "value" || key == "key")) continue;
+    if (IsDefaultArgument(key, value)) continue;
+    if (key == "use_causal_mask" && value == true) {
+      call->causal = true;
+      continue;
+    }
+    if (is_tensor(value) && (key == "query" || key == "value" || key == "key")) continue;
     return Error{ErrorCode::kUnsupported, "is called with the argument " + Quoted(key) + " = " +
                                               ShortJson(value) +
-                                              "; arguments of calls are not supported"};
+                                              "; this argument of a call is not supported"};
+  }
+  // Else a value without a query, or a key without a value, would take another's place.
+  if (tensors > 0 && call->inputs.size() < 2) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "is called with " + ShortJson(arguments) + "; expected a query and a value"};
   }
   return {};
 }
 
 // Keras 3: {"args": [{"class_name": "__keras_tensor__", "config": {..., "keras_history":
 // ["dense", 0, 0]}}], "kwargs": {}}; an argument may be a list of tensors.
-Result<Inputs> InputsOfKeras3Node(const json& node) {
+Result<CallReferences> InputsOfKeras3Node(const json& node) {
   const auto arguments = node.find("args");
   if (arguments == node.end() || !arguments->is_array()) return NotKeras(node);
-  Inputs inputs;
+  CallReferences call;
   for (const json& argument : *arguments) {
     if (argument.is_null()) continue;
     if (!argument.is_array()) {
-      DNC_TRY(ReadTensor(argument, &inputs));
+      DNC_TRY(ReadTensor(argument, &call.inputs));
       continue;
     }
-    for (const json& tensor : argument) DNC_TRY(ReadTensor(tensor, &inputs));
+    for (const json& tensor : argument) DNC_TRY(ReadTensor(tensor, &call.inputs));
   }
   if (const auto named = node.find("kwargs"); named != node.end()) {
-    DNC_TRY(ReadArguments(*named, &inputs));
+    DNC_TRY(ReadArguments(*named, &call));
   }
-  return inputs;
+  return call;
 }
 
 // Keras 2: [["dense", 0, 0, {}], ...], or the one reference without a list around it.
-Result<Inputs> InputsOfKeras2Node(const json& node) {
-  Inputs inputs;
+Result<CallReferences> InputsOfKeras2Node(const json& node) {
+  CallReferences call;
   std::vector<const json*> references;
   if (!node.empty() && node[0].is_array()) {
     for (const json& reference : node) references.push_back(&reference);
   } else {
     references.push_back(&node);
   }
-  for (const json* reference : references) DNC_TRY(ReadTensor(*reference, &inputs));
+  for (const json* reference : references) DNC_TRY(ReadTensor(*reference, &call.inputs));
   // The arguments of the call stand behind each of its inputs or the first.
   for (const json* reference : references) {
     if (reference->size() <= 3) continue;
-    Inputs named;
-    DNC_TRY(ReadArguments((*reference)[3], &named));
-    if (reference == references.front()) inputs.insert(inputs.end(), named.begin(), named.end());
+    CallReferences repeated = call;
+    DNC_TRY(ReadArguments((*reference)[3], reference == references.front() ? &call : &repeated));
   }
-  return inputs;
+  return call;
 }
 
 }  // namespace
 
-Result<std::vector<Inputs>> CallsOfLayer(const json& layer) {
-  std::vector<Inputs> calls;
+Result<std::vector<CallReferences>> CallsOfLayer(const json& layer) {
+  std::vector<CallReferences> calls;
   const auto nodes = layer.find("inbound_nodes");
   if (nodes == layer.end() || nodes->is_null()) return calls;
   if (!nodes->is_array()) return NotKeras(*nodes);
   for (const json& node : *nodes) {
     if (!node.is_object() && !node.is_array()) return NotKeras(node);
-    DNC_ASSIGN(Inputs inputs,
+    DNC_ASSIGN(CallReferences call,
                node.is_object() ? InputsOfKeras3Node(node) : InputsOfKeras2Node(node));
-    if (inputs.empty()) return NotKeras(node);
-    calls.push_back(std::move(inputs));
+    if (call.inputs.empty()) return NotKeras(node);
+    calls.push_back(std::move(call));
   }
   return calls;
 }

@@ -18,11 +18,16 @@ struct TensorReference {
   int output = 0;  // A model within the model may have several.
 };
 
+struct CallReferences {
+  std::vector<TensorReference> inputs;
+  bool causal = false;  // use_causal_mask=True
+};
+
 // The calls of a layer, from its "inbound_nodes", each with its inputs: those of the
-// list, then those given by the names "value" and "key" (attention). None for an
-// InputLayer, or for a layer that no one calls.
+// list, then those given by the names "query", "value" and "key" (attention). None for
+// an InputLayer, or for a layer that no one calls.
 // Errors: kInvalidArgument, not Keras's layout; kUnsupported, other arguments of a call.
-Result<std::vector<std::vector<TensorReference>>> CallsOfLayer(const nlohmann::json& layer);
+Result<std::vector<CallReferences>> CallsOfLayer(const nlohmann::json& layer);
 
 // What `key` ("input_layers" or "output_layers") of a functional model's config names.
 // Errors: as above.

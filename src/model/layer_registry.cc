@@ -126,6 +126,8 @@ constexpr LayerClass kLayerClasses[] = {
     {"Minimum", "minimum", LayerKind::kMerge, 0, ReadMinimum, nullptr, JoinElementwise},
     {"Concatenate", "concatenate", LayerKind::kMerge, 0, ReadConcatenate, nullptr, JoinConcatenate},
     {"Dot", "dot", LayerKind::kMerge, 0, ReadDot, nullptr, JoinDot},
+    {"MultiHeadAttention", "multi_head_attention", LayerKind::kMultiHeadAttention, 0,
+     ReadMultiHeadAttention, nullptr, JoinMultiHeadAttention},
 };
 
 void ReadGivenShape(OptionReader* options, LayerDraft* draft) {

@@ -90,6 +90,10 @@ void ReadDropout(OptionReader* options, LayerDraft* draft);
 void ReadNoise(OptionReader* options, LayerDraft* draft);
 void ReadActivityRegularization(OptionReader* options, LayerDraft* draft);
 
+// attention_layers.cc:
+void ReadMultiHeadAttention(OptionReader* options, LayerDraft* draft);
+Status JoinMultiHeadAttention(std::span<const array::Shape> inputs, LayerDraft* draft);
+
 // merge_layers.cc:
 void ReadAdd(OptionReader* options, LayerDraft* draft);
 void ReadSubtract(OptionReader* options, LayerDraft* draft);

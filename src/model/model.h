@@ -71,7 +71,8 @@ enum class LayerKind : std::uint8_t {
   kEmbedding,
   kMasking,
   kRepeatVector,
-  kMerge,  // Of several inputs: Layer::merge.
+  kMerge,               // Of several inputs: Layer::merge.
+  kMultiHeadAttention,  // Of query, value and, where it is not the value, key.
 };
 
 enum class MergeKind : std::uint8_t {
@@ -131,6 +132,14 @@ struct SequenceOptions {
   std::int64_t input_dim = 0;                      // Embedding.
   bool mask_zero = false;                          // Embedding.
   double mask_value = 0;                           // Masking.
+};
+
+struct AttentionOptions {
+  std::int64_t heads = 0;
+  std::int64_t key_dim = 0;    // Of each head.
+  std::int64_t value_dim = 0;  // Likewise.
+  // Each step looks at itself and those before it only. Said of a call, not of the layer.
+  bool causal = false;
 };
 
 // In a shape: an axis whose length comes with the data.
@@ -194,6 +203,7 @@ struct Layer {
   MergeKind merge = MergeKind::kAdd;
   std::array<int, 2> merge_axes{0, 0};  // Concatenate: the first; Dot: of each input; from 0.
   bool normalize = false;               // Dot.
+  AttentionOptions attention;
 };
 
 enum class InitializerKind : std::uint8_t {

@@ -94,7 +94,8 @@ Result<ScopeLayer> ReadScopeLayer(const json& layer, const ModelLimits& limits, 
   }
   read.name = outer->empty() ? *inner : *outer;
   static const std::vector<std::string> kKeys = {
-      "class_name", "config", "name", "inbound_nodes", "module", "registered_name", "build_config"};
+      "class_name", "config",          "name",         "inbound_nodes",
+      "module",     "registered_name", "build_config", "compile_config"};
   for (const auto& [key, value] : layer.items()) {
     if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end()) {
       return Unsupported(Quoted(read.name) + ": " + UnknownNameText("key", key, kKeys));
@@ -309,10 +310,10 @@ Status FindInputs(const std::vector<TensorReference>& inputs, const ReferenceFin
 
 Status LinkFunctional(const json& config, const json& layers, ModelScope* scope) {
   ReferenceFinder finder(*scope);
-  std::vector<std::vector<std::vector<TensorReference>>> calls;
+  std::vector<std::vector<CallReferences>> calls;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const ScopeLayer& layer = scope->layers[i];
-    Result<std::vector<std::vector<TensorReference>>> read = CallsOfLayer(layers[i]);
+    Result<std::vector<CallReferences>> read = CallsOfLayer(layers[i]);
     if (!read.ok()) return read.error().WithContext(layer.name);
     if (IsInput(layer) != read->empty()) {
       return Invalid(layer.name + (IsInput(layer)
@@ -320,8 +321,8 @@ Status LinkFunctional(const json& config, const json& layers, ModelScope* scope)
                                        : ": has no input; expected \"inbound_nodes\" with one"));
     }
     if (!IsInput(layer)) finder.SetCallCount(i, read->size());
-    for (const std::vector<TensorReference>& references : *read) {
-      for (const TensorReference& reference : references) finder.Note(reference);
+    for (const CallReferences& call : *read) {
+      for (const TensorReference& reference : call.inputs) finder.Note(reference);
     }
     calls.push_back(*std::move(read));
   }
@@ -330,9 +331,10 @@ Status LinkFunctional(const json& config, const json& layers, ModelScope* scope)
   for (const TensorReference& reference : input_layers) finder.Note(reference);
   for (const TensorReference& reference : outputs) finder.Note(reference);
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    for (const std::vector<TensorReference>& inputs : calls[i]) {
+    for (const CallReferences& call : calls[i]) {
+      scope->layers[i].causal.push_back(call.causal);
       std::vector<ScopeTensor>& found = scope->layers[i].calls.emplace_back();
-      for (const TensorReference& reference : inputs) {
+      for (const TensorReference& reference : call.inputs) {
         DNC_ASSIGN(const ScopeTensor tensor, finder.Find(reference, scope->layers[i].name));
         found.push_back(tensor);
       }

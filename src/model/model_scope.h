@@ -33,6 +33,7 @@ struct ScopeLayer {
   // Within the document; null for the InputLayer that a Sequential implies.
   const nlohmann::json* config = nullptr;
   std::vector<std::vector<ScopeTensor>> calls;  // The inputs of each; none of an InputLayer.
+  std::vector<bool> causal;                     // Of each call, or empty: use_causal_mask.
 };
 
 struct ScopeCall {

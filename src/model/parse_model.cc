@@ -212,6 +212,8 @@ class ModelBuilder {
                        " elements a sample"};
     }
     layer.inputs = node.inputs;
+    layer.attention.causal = node.causal;
+    if (layer.kind == LayerKind::kMultiHeadAttention) RecordAttentionShapes(node.inputs, &config);
     layer.first_call = node.first_call;
     if (node.first_call >= 0) {
       DNC_TRY(ShareWeights(&draft));
@@ -225,6 +227,18 @@ class ModelBuilder {
     if (node.first_call < 0) index_of_[node.name] = static_cast<int>(model_.layers.size());
     model_.layers.push_back(std::move(layer));
     return {};
+  }
+
+  // Keras 2 makes the weights of attention from these; only the last axes count.
+  void RecordAttentionShapes(const std::vector<int>& inputs, ordered_json* config) const {
+    const auto shape = [&](std::size_t input) {
+      ordered_json axes = ordered_json::array({nullptr, nullptr});
+      axes.push_back(LayerAt(inputs[input]).output_shape.back());
+      return axes;
+    };
+    (*config)["query_shape"] = shape(0);
+    (*config)["key_shape"] = shape(inputs.size() - 1);
+    (*config)["value_shape"] = shape(1);
   }
 
   // The weights of a layer that is called again must fit its other inputs, too.
@@ -325,6 +339,21 @@ class ModelBuilder {
     return config;
   }
 
+  // A call as Keras 2 writes it: attention takes all but its query by name.
+  ordered_json CallJson(const Layer& layer) const {
+    ordered_json inputs = ordered_json::array();
+    if (layer.kind != LayerKind::kMultiHeadAttention) {
+      for (const int input : layer.inputs) inputs.push_back(Reference(input, true));
+      return inputs;
+    }
+    ordered_json query = Reference(layer.inputs[0], true);
+    query[3]["value"] = Reference(layer.inputs[1], false);
+    if (layer.inputs.size() > 2) query[3]["key"] = Reference(layer.inputs[2], false);
+    if (layer.attention.causal) query[3]["use_causal_mask"] = true;
+    inputs.push_back(std::move(query));
+    return inputs;
+  }
+
   // ["dense", 0, 0], or with the arguments of a call behind it.
   ordered_json Reference(int index, bool of_call) const {
     ordered_json reference = ordered_json::array({LayerAt(index).name, call_numbers_[index], 0});
@@ -357,8 +386,7 @@ class ModelBuilder {
         continue;
       }
       ordered_json& calls = layers[position[first]]["inbound_nodes"];
-      ordered_json inputs = ordered_json::array();
-      for (const int input : layer.inputs) inputs.push_back(Reference(input, true));
+      ordered_json inputs = CallJson(layer);
       call_numbers_.push_back(static_cast<int>(calls.size()));
       calls.push_back(std::move(inputs));
     }

@@ -80,7 +80,7 @@ trainer::Batch BatchOf(trainer::BatchKind kind, const Entry& entry) {
 
 TEST(GraphEngineTest, PredictsWhatKerasPredicts) {
   const std::vector<Entry> entries = Entries();
-  EXPECT_EQ(entries.size(), 9u);
+  EXPECT_EQ(entries.size(), 12u);
   for (const Entry& entry : entries) {
     SCOPED_TRACE(entry.name);
     Floats outputs;

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
+#include "trainer_torch/attention.h"
 #include "trainer_torch/augmentation.h"
 #include "trainer_torch/convolution.h"
 #include "trainer_torch/merge.h"
@@ -78,14 +79,6 @@ at::Tensor Reshape(const Layer& layer, const at::Tensor& input) {
 // Our own generators, whose numbers are the same with every libtorch and any number of
 // threads, and which are faster than libtorch's for this.
 
-// `kept` or 0, with the probability `rate`.
-at::Tensor DropMask(const std::vector<std::int64_t>& sizes, double rate, float kept,
-                    std::uint64_t seed) {
-  at::Tensor mask = at::empty(sizes, at::kFloat);
-  FillDropMask(rate, kept, seed, {mask.data_ptr<float>(), static_cast<std::size_t>(mask.numel())});
-  return mask;
-}
-
 // Normal numbers of mean 0 and deviation 1, by Box and Muller's method.
 at::Tensor NormalNoise(const std::vector<std::int64_t>& sizes, std::uint64_t seed) {
   at::Tensor noise = at::empty(sizes, at::kFloat);
@@ -134,8 +127,8 @@ at::Tensor Noise(const LayerCall& call, const at::Tensor& input) {
 }
 
 // Normalizes over axis 1 of (N, C) or (N, C, ...). Keras's moving variance takes
-// Bessel's correction where TensorFlow uses its fused kernel, which is for images
-// (rank 4 with the batch), and the plain variance elsewhere; so it is here.
+// Bessel's correction where TensorFlow uses its fused kernel, which is for images and
+// volumes (rank 4 and 5 with the batch), and the plain variance elsewhere; so it is here.
 at::Tensor NormalizeAxis1(const LayerCall& call, const at::Tensor& input) {
   const Layer& layer = *call.layer;
   std::size_t next = 0;
@@ -149,7 +142,7 @@ at::Tensor NormalizeAxis1(const LayerCall& call, const at::Tensor& input) {
     return at::batch_norm(input, gamma, beta, moving_mean, moving_variance, false, 0, layer.epsilon,
                           false);
   }
-  if (input.dim() == 4 && count > 1) {  // libtorch's rule is the fused one.
+  if ((input.dim() == 4 || input.dim() == 5) && count > 1) {  // libtorch's rule is the fused one.
     return at::batch_norm(input, gamma, beta, moving_mean, moving_variance, true, 1 - keep,
                           layer.epsilon, false);
   }
@@ -162,11 +155,6 @@ at::Tensor NormalizeAxis1(const LayerCall& call, const at::Tensor& input) {
     moving_variance.mul_(keep).add_(variance, 1 - keep);
   }
   return at::batch_norm(input, gamma, beta, {}, {}, true, 0, layer.epsilon, false);
-}
-
-at::Tensor BatchNormalization(const LayerCall& call, const at::Tensor& input) {
-  if (!call.layer->channels_last || input.dim() == 2) return NormalizeAxis1(call, input);
-  return NormalizeAxis1(call, input.movedim(-1, 1)).movedim(1, -1);
 }
 
 // A weight of some axes, to be spread over an input.
@@ -184,6 +172,40 @@ at::Tensor ScaledAndCentred(const LayerCall& call, at::Tensor normalized) {
   if (layer.scale) normalized = normalized * Spread(call.weights[next++], layer, normalized.dim());
   if (layer.center) normalized = normalized + Spread(call.weights[next], layer, normalized.dim());
   return normalized;
+}
+
+// Of sequences (samples, steps, channels) with a mask: the statistics are those of the
+// steps that count, and all are normalised.
+at::Tensor NormalizeMasked(const LayerCall& call, const at::Tensor& input) {
+  const Layer& layer = *call.layer;
+  const std::int64_t channel = layer.channels_last ? 2 : 1;
+  const std::vector<std::int64_t> others{0, layer.channels_last ? 1 : 2};
+  const at::Tensor counts = call.mask.to(at::kFloat).unsqueeze(channel);
+  const at::Tensor total = counts.sum();
+  const at::Tensor mean = (input * counts).sum(others, /*keepdim=*/true) / total;
+  const at::Tensor variance =
+      (at::square(input - mean) * counts).sum(others, /*keepdim=*/true) / total;
+  if (total.item<float>() > 0) {  // Else the loss will be no number, and the step is refused.
+    const at::NoGradGuard no_grad;
+    const std::size_t first = (layer.scale ? 1u : 0u) + (layer.center ? 1u : 0u);
+    const double keep = layer.momentum;
+    at::Tensor moving_mean = call.weights[first];
+    at::Tensor moving_variance = call.weights[first + 1];
+    moving_mean.mul_(keep).add_(mean.reshape({-1}), 1 - keep);
+    moving_variance.mul_(keep).add_(variance.reshape({-1}), 1 - keep);
+  }
+  return ScaledAndCentred(call, (input - mean) * at::rsqrt(variance + layer.epsilon));
+}
+
+at::Tensor BatchNormalization(const LayerCall& call, const at::Tensor& input) {
+  const bool is_masked_sequence =
+      call.mask.defined() && input.dim() == 3 && call.mask.dim() == 2 &&
+      call.mask.size(1) == input.size(call.layer->channels_last ? 1 : 2);
+  if (call.training && call.layer->trainable && is_masked_sequence) {
+    return NormalizeMasked(call, input);
+  }
+  if (!call.layer->channels_last || input.dim() == 2) return NormalizeAxis1(call, input);
+  return NormalizeAxis1(call, input.movedim(-1, 1)).movedim(1, -1);
 }
 
 at::Tensor LayerNormalization(const LayerCall& call, const at::Tensor& input) {
@@ -254,6 +276,13 @@ void FillDropMask(double rate, float kept, std::uint64_t seed, std::span<float> 
     mask[i] = (bits >> 32) < threshold ? 0.0f : kept;
     if (i + 1 < count) mask[i + 1] = (bits & 0xffffffffu) < threshold ? 0.0f : kept;
   }
+}
+
+at::Tensor DropMask(const std::vector<std::int64_t>& sizes, double rate, float kept,
+                    std::uint64_t seed) {
+  at::Tensor mask = at::empty(sizes, at::kFloat);
+  FillDropMask(rate, kept, seed, {mask.data_ptr<float>(), static_cast<std::size_t>(mask.numel())});
+  return mask;
 }
 
 at::Tensor Activate(Activation activation, const at::Tensor& input, std::int64_t axis,
@@ -359,6 +388,8 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input) {
       return input * layer.rescale + layer.offset;
     case LayerKind::kMerge:
       return Merge(layer, call.inputs);
+    case LayerKind::kMultiHeadAttention:
+      return MultiHeadAttention(call);
     default:
       return ForwardSequence(call, input);
   }

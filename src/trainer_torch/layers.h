@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "model/model.h"
@@ -26,7 +27,8 @@ struct LayerCall {
   bool skip_activation = false;  // The last layer's, where the loss takes logits.
   // Set where the batch's values are not what the layer can take; never null.
   Status* problem = nullptr;
-  at::Tensor mask;  // Of the input's steps (recurrent.h), or undefined.
+  at::Tensor mask;                    // Of the input's steps (recurrent.h), or undefined.
+  std::span<const at::Tensor> masks;  // Of all inputs, where it takes several.
 };
 
 // The layer's output; `input` is the first of call.inputs. May update BatchNormalization's moving
@@ -35,6 +37,10 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input);
 
 // Each of `mask` is 0 with the probability `rate`, else `kept`: a function of the seed alone.
 void FillDropMask(double rate, float kept, std::uint64_t seed, std::span<float> mask);
+// Of these sizes: `kept` or 0, the latter with the probability `rate`. A function of
+// the seed alone.
+at::Tensor DropMask(const std::vector<std::int64_t>& sizes, double rate, float kept,
+                    std::uint64_t seed);
 
 // A Keras activation. `in_place`: whether the input's memory may be reused.
 at::Tensor Activate(model::Activation activation, const at::Tensor& input, std::int64_t axis,

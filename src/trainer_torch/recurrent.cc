@@ -428,6 +428,7 @@ at::Tensor OutputMask(const Layer& layer, const at::Tensor& input, const at::Ten
     case LayerKind::kGaussianNoise:
     case LayerKind::kGroupNormalization:
     case LayerKind::kLayerNormalization:
+    case LayerKind::kMultiHeadAttention:  // Its query's.
     case LayerKind::kPRelu:
     case LayerKind::kSpatialDropout:
     case LayerKind::kUnitNormalization:

@@ -241,6 +241,7 @@ std::vector<at::Tensor> TorchEngine::ForwardAll(const at::Tensor& input, const B
       input_masks.push_back(masks[static_cast<std::size_t>(source)]);
     }
     call.mask = input_masks[0];
+    call.masks = input_masks;
     call.problem = &problem_;
     outputs[i] = Forward(call, inputs[0]);
     masks[i] = layer.kind == model::LayerKind::kMerge

@@ -103,6 +103,30 @@ def any_size():
     return keras.Model(x, L.GlobalAveragePooling2D()(L.Concatenate()([a, x])))
 
 
+def self_attention():
+    x = L.Input((5, 6))
+    a = L.MultiHeadAttention(2, 3, value_dim=4)(x, x, use_causal_mask=True)
+    return keras.Model(x, L.Add()([x, a]))
+
+
+def cross_attention():
+    q, v, k = L.Input((5, 6)), L.Input((4, 3)), L.Input((4, 2))
+    a = L.MultiHeadAttention(3, 2, output_shape=4, use_bias=False)(q, v, key=k)
+    b = L.MultiHeadAttention(1, 3)(q, v)
+    return keras.Model([q, v, k], L.Concatenate()([a, b]))
+
+
+def transformer():
+    x = L.Input((6,), dtype="int32")
+    h = L.Embedding(9, 8, mask_zero=True)(x)
+    for _ in range(2):
+        a = L.MultiHeadAttention(2, 4)(h, h)
+        h = L.LayerNormalization()(L.Add()([h, a]))
+        a = L.Dense(8)(L.Dense(6, activation="gelu")(h))
+        h = L.LayerNormalization(epsilon=1e-6)(L.Add()([h, a]))
+    return keras.Model(x, L.Dense(3, activation="softmax")(L.GlobalAveragePooling1D()(h)))
+
+
 def flat_layers(model):
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -132,7 +156,9 @@ def entry(build):
         layer.set_weights([random.uniform(0.2 if "variance" in w.name else -0.7, 0.7,
                                           w.shape).astype("float32") for w in layer.weights])
     shapes = [[5 if axis is None else axis for axis in t.shape[1:]] for t in model.inputs]
-    xs = [random.uniform(-1, 1, [SAMPLES] + shape).astype("float32") for shape in shapes]
+    xs = [random.randint(0, 9, [SAMPLES] + shape) if t.dtype == "int32" else
+          random.uniform(-1, 1, [SAMPLES] + shape).astype("float32")
+          for t, shape in zip(model.inputs, shapes)]
     outputs = model.predict(xs if len(xs) > 1 else xs[0], verbose=0)
     outputs = outputs if isinstance(outputs, list) else [outputs]
     result = {"name": build.__name__, "architecture": json.loads(model.to_json()),
@@ -147,6 +173,6 @@ def entry(build):
 
 
 BUILDERS = [residual, inception, arithmetic, dots, shared, two_outputs, nested,
-            sequential_within, any_size]
+            sequential_within, any_size, self_attention, cross_attention, transformer]
 json.dump([entry(build) for build in BUILDERS], sys.stdout, separators=(",", ":"))
 sys.stdout.write("\n")

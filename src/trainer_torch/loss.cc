@@ -178,7 +178,12 @@ at::Tensor Loss::RowValues(const at::Tensor& p, const at::Tensor& y) const {
   return at::neg(at::sum(normalized(p) * normalized(y), -1));
 }
 
-at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets) const {
+bool Loss::MaskFits(const at::Tensor& output, const at::Tensor& mask) {
+  return !mask.defined() || mask.sizes() == output.sizes().slice(0, output.sizes().size() - 1);
+}
+
+at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets,
+                       const at::Tensor& mask) const {
   at::Tensor values;
   if (IsCategorical(kind_)) {
     values = CategoricalValues(output.reshape({-1, output.size(-1)}), targets);
@@ -186,7 +191,7 @@ at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets) const {
     values = ElementValues(output, targets.values);
     if (!values.defined()) {
       values = RowValues(output, targets.values);
-    } else if (sum_) {
+    } else if (sum_ || mask.defined()) {
       values = values.mean(-1);
     }
   }
@@ -194,10 +199,16 @@ at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets) const {
     const at::Tensor by_sample = values.reshape({targets.weights.size(0), -1});
     values = (by_sample * targets.weights.unsqueeze(1)).reshape(values.sizes());
   }
+  if (mask.defined()) {
+    // Keras weighs the steps that count by all / counting, and means over all.
+    const at::Tensor sum = (values * mask.reshape(values.sizes())).sum();
+    return sum_ ? sum : sum / mask.sum();
+  }
   return sum_ ? values.sum() : values.mean();
 }
 
-std::uint64_t Loss::CountCorrect(const at::Tensor& output, const Targets& targets) const {
+std::uint64_t Loss::CountCorrect(const at::Tensor& output, const Targets& targets,
+                                 const at::Tensor& mask) const {
   const std::int64_t samples = output.size(0);
   at::Tensor right;
   const bool by_threshold = accuracy_rule_ == model::AccuracyRule::kBinary ||
@@ -215,8 +226,14 @@ std::uint64_t Loss::CountCorrect(const at::Tensor& output, const Targets& target
                                     : at::argmax(targets.values.reshape({-1, output.size(-1)}), 1);
     right = predicted == expected;
   }
+  std::int64_t total = right.numel();
+  if (mask.defined()) {
+    const std::int64_t each = total / std::max<std::int64_t>(mask.numel(), 1);
+    right = right.reshape({-1, std::max<std::int64_t>(each, 1)}) & mask.reshape({-1, 1});
+    total = mask.sum().item<std::int64_t>() * each;
+  }
   const std::int64_t count = right.sum().item<std::int64_t>();
-  return static_cast<std::uint64_t>(count * samples / std::max<std::int64_t>(right.numel(), 1));
+  return static_cast<std::uint64_t>(count * samples / std::max<std::int64_t>(total, 1));
 }
 
 }  // namespace dnc::trainer_torch

@@ -40,11 +40,18 @@ class Loss {
   Result<Targets> ReadTargets(const array::ColumnSpec& y, ByteSpan bytes,
                               std::int64_t samples) const;
   // The mean over the batch, or with Keras's reduction "sum" the sum over it of each
-  // sample's means along the last axis: a scalar that autograd differentiates.
-  at::Tensor Value(const at::Tensor& output, const Targets& targets) const;
+  // sample's means along the last axis: a scalar that autograd differentiates. Where
+  // `mask` is defined (recurrent.h), masked steps count for nothing, and the mean is over
+  // the others; it is not a number where there are none, as in Keras.
+  // Requires: MaskFits(output, mask).
+  at::Tensor Value(const at::Tensor& output, const Targets& targets,
+                   const at::Tensor& mask = {}) const;
+  // Whether `mask` has an element for each value of the loss, or is undefined.
+  static bool MaskFits(const at::Tensor& output, const at::Tensor& mask);
   // Samples whose prediction is right, by the model's AccuracyRule. An output with
-  // several predictions a sample counts by their share.
-  std::uint64_t CountCorrect(const at::Tensor& output, const Targets& targets) const;
+  // several predictions a sample counts by their share, without the masked ones.
+  std::uint64_t CountCorrect(const at::Tensor& output, const Targets& targets,
+                             const at::Tensor& mask = {}) const;
 
  private:
   // Of each row of classes; of each element.

@@ -98,6 +98,7 @@ class TorchEngine final : public trainer::Engine {
   std::vector<bool> relu_waits_;
   std::vector<at::Tensor> penalties_;  // Of outputs, in the last ForwardAll().
   Status problem_;                     // Likewise: what a layer found wrong.
+  at::Tensor output_mask_;             // Likewise: of the model's first output.
   at::Tensor input_buffer_;
   std::unique_ptr<Chain> chain_;  // Null where autograd does the work.
 };
@@ -260,13 +261,13 @@ std::vector<at::Tensor> TorchEngine::ForwardAll(const at::Tensor& input, const B
                            static_cast<double>(batch.samples));
     }
   }
+  output_mask_ = masks[static_cast<std::size_t>(model_.output_layer)];
   if (batch.kind != BatchKind::kPredict &&
-      masks[static_cast<std::size_t>(model_.output_layer)].defined()) {
+      !Loss::MaskFits(outputs[static_cast<std::size_t>(model_.output_layer)], output_mask_)) {
     problem_ = Error{ErrorCode::kInvalidArgument,
                      model_.layers[static_cast<std::size_t>(model_.output_layer)].name +
-                         ": a mask reaches the model's output, and losses that leave masked steps "
-                         "out are not supported; end with a layer that gives one output a "
-                         "sequence"};
+                         ": the mask that reaches the model's output does not have its shape; "
+                         "end with a layer that gives an output for each step, or one for all"};
   }
   std::vector<at::Tensor> results;
   for (const int output : model_.output_layers) {
@@ -318,13 +319,13 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   targets.SetWeights(batch.weights);
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits())[0];
   DNC_TRY(problem_);
-  const at::Tensor loss = WithPenalties(loss_.Value(output, targets));
+  const at::Tensor loss = WithPenalties(loss_.Value(output, targets, output_mask_));
   BatchResult result;
   result.loss = loss.item<float>();
   if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
   {
     const at::NoGradGuard no_grad;
-    result.correct = loss_.CountCorrect(output, targets);
+    result.correct = loss_.CountCorrect(output, targets, output_mask_);
   }
   if (loss.requires_grad()) {
     loss.backward();
@@ -339,9 +340,9 @@ Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
   const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits())[0];
   DNC_TRY(problem_);
   BatchResult result;
-  result.loss = WithPenalties(loss_.Value(output, targets)).item<float>();
+  result.loss = WithPenalties(loss_.Value(output, targets, output_mask_)).item<float>();
   if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
-  result.correct = loss_.CountCorrect(output, targets);
+  result.correct = loss_.CountCorrect(output, targets, output_mask_);
   return result;
 }
 

@@ -64,6 +64,24 @@ TEST(KerasStateTest, KeepsTheStateOfEachOptimizer) {
   }
 }
 
+// An .h5 that says that Keras 3 wrote it keeps that version's names and order.
+TEST(KerasStateTest, AnH5OfKeras3KeepsTheStateOfEachOptimizer) {
+  const TemporaryFolder folder;
+  for (const char* optimizer :
+       {R"("sgd")", R"("adam")", R"({"class_name": "Adam", "config": {"amsgrad": true}})",
+        R"({"class_name": "RMSprop", "config": {"momentum": 0.5, "centered": true}})",
+        R"("adadelta")", R"("nadam")", R"("ftrl")"}) {
+    SCOPED_TRACE(optimizer);
+    TrainedModel trained = TrainedWith(optimizer);
+    trained.model.keras_file.keras_version = "3.5.0";
+    ASSERT_THAT(SaveH5(trained, folder / "m.h5"), Succeeds());
+    const Result<TrainedModel> loaded = LoadH5(folder / "m.h5");
+    ASSERT_THAT(loaded, Succeeds());
+    EXPECT_EQ(loaded->optimizer_refusal, "");
+    EXPECT_EQ(loaded->optimizer_state, trained.optimizer_state);
+  }
+}
+
 TEST(KerasStateTest, AModelWithoutAStateHasNone) {
   const TemporaryFolder folder;
   TrainedModel trained = TrainedWith(R"("adam")");

@@ -118,8 +118,9 @@ void TorchEngine::BuildWeights() {
     for (int i = 0; i < layer.weight_count; ++i) {
       const auto index = static_cast<std::size_t>(layer.first_weight + i);
       trained_[index] = layer.trainable && model_.weights[index].trainable;
-      // detach() makes it a leaf that shares the flat vector's memory.
-      weights_[index] = weights_[index].detach().set_requires_grad(trained_[index]);
+      // A leaf that shares the flat vector's memory and not its count of versions: autograd
+      // would take a moving statistic's update for one of all weights.
+      weights_[index] = weights_[index].variable_data().set_requires_grad(trained_[index]);
     }
   }
 }

@@ -181,6 +181,9 @@ ordered_json CompileConfigOf(const Model& model) {
   if (config.contains("learning_rate") && IsSerialized(config["learning_rate"])) {
     config["learning_rate"] =
         Serialized("keras.optimizers.schedules", ordered_json(config["learning_rate"]));
+    // Keras 3 refuses a schedule whose name is null, as Keras 2 writes it.
+    ordered_json& schedule = config["learning_rate"]["config"];
+    if (schedule.contains("name") && schedule["name"].is_null()) schedule.erase("name");
   }
   compile["optimizer"] = std::move(optimizer);
   for (const char* key : {"loss", "loss_weights", "metrics", "weighted_metrics"}) {

@@ -11,14 +11,7 @@
 namespace dnc::model {
 namespace {
 
-constexpr int kSecondsMax = 600;
 constexpr std::uint64_t kStartBytes = 64u << 10;  // Behind which no superblock is looked for.
-
-// What a reader may send: a file has at least half the bytes of its weights as float32,
-// and of the optimizer's state; its texts are limited.
-std::uint64_t SentBytesMax(std::uint64_t file_bytes) {
-  return 4 * file_bytes + (std::uint64_t{256} << 20);
-}
 
 Result<std::shared_ptr<const RandomAccessSource>> Open(const std::string& path) {
   DNC_ASSIGN(std::unique_ptr<FileSource> source, FileSource::Open(path));
@@ -40,11 +33,12 @@ Result<std::shared_ptr<const RandomAccessSource>> Open(const std::string& path) 
 
 Result<TrainedModel> LoadH5(const std::string& path, const ModelLimits& limits) {
   DNC_ASSIGN(const std::shared_ptr<const RandomAccessSource> source, Open(path));
-  DNC_ASSIGN(const Bytes bytes,
-             box::RunBoxed(path, SentBytesMax(source->size()), kSecondsMax, [&]() -> Result<Bytes> {
-               DNC_ASSIGN(const TrainedModel trained, ReadH5(source, limits));
-               return EncodeTrained(trained);
-             }));
+  DNC_ASSIGN(const Bytes bytes, box::RunBoxed(path, TrainedBytesMax(source->size()),
+                                              kReaderSecondsMax, [&]() -> Result<Bytes> {
+                                                DNC_ASSIGN(const TrainedModel trained,
+                                                           ReadH5(source, limits));
+                                                return EncodeTrained(trained);
+                                              }));
   return DecodeTrained(bytes, path, limits);
 }
 
@@ -52,11 +46,11 @@ Status LoadH5Weights(const std::string& path, TrainedModel* trained) {
   DNC_ASSIGN(const std::shared_ptr<const RandomAccessSource> source, Open(path));
   ModelLimits limits;
   limits.weight_count_max = trained->model.weight_count;
-  DNC_ASSIGN(const Bytes bytes,
-             box::RunBoxed(path, SentBytesMax(source->size()), kSecondsMax, [&]() -> Result<Bytes> {
-               DNC_TRY(ReadH5Weights(source, trained));
-               return EncodeTrained(*trained);
-             }));
+  DNC_ASSIGN(const Bytes bytes, box::RunBoxed(path, TrainedBytesMax(source->size()),
+                                              kReaderSecondsMax, [&]() -> Result<Bytes> {
+                                                DNC_TRY(ReadH5Weights(source, trained));
+                                                return EncodeTrained(*trained);
+                                              }));
   DNC_ASSIGN(*trained, DecodeTrained(bytes, path, limits));
   return {};
 }

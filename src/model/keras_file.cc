@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/human.h"
+#include "box/box.h"
 #include "hdf/open_source.h"
 #include "model/h5_objects.h"
 #include "model/h5_writer.h"
@@ -15,6 +16,7 @@
 #include "model/keras_paths.h"
 #include "model/keras_state.h"
 #include "model/model_text.h"
+#include "model/trained_bytes.h"
 #include "zip/zip.h"
 
 namespace dnc::model {
@@ -240,12 +242,12 @@ Result<KerasArchive> ReadKerasArchive(const RandomAccessSource& source, const Mo
   }
 }
 
-Result<TrainedModel> LoadKeras(const std::string& path, const ModelLimits& limits) {
-  DNC_ASSIGN(const auto source, FileSource::Open(path));
-  DNC_ASSIGN(KerasArchive archive, ReadKerasArchive(*source, limits));
+namespace {
+
+// In the box: HDF5 is not made for hostile files.
+Result<Bytes> ReadInBox(KerasArchive archive, const std::string& name) {
   const hdf::QuietH5 quiet;
   H5PLset_loading_state(0);  // No plug-in is loaded for a filter that a file names.
-  const std::string name = path + "(" + kWeights + ")";
   DNC_ASSIGN(const H5Handle file,
              hdf::OpenSource(std::make_shared<OwnedSource>(std::move(archive.weights_h5), name)));
   const Status status = ReadWeights(file, &archive.trained);
@@ -257,7 +259,19 @@ Result<TrainedModel> LoadKeras(const std::string& path, const ModelLimits& limit
       archive.trained.optimizer_refusal = "the optimizer's state: " + state.error().message;
     }
   }
-  return std::move(archive.trained);
+  return EncodeTrained(archive.trained);
+}
+
+}  // namespace
+
+Result<TrainedModel> LoadKeras(const std::string& path, const ModelLimits& limits) {
+  DNC_ASSIGN(const auto source, FileSource::Open(path));
+  DNC_ASSIGN(const KerasArchive archive, ReadKerasArchive(*source, limits));
+  const std::string name = path + "(" + kWeights + ")";
+  const std::uint64_t bytes_max = TrainedBytesMax(archive.weights_h5.size());
+  DNC_ASSIGN(const Bytes bytes, box::RunBoxed(name, bytes_max, kReaderSecondsMax,
+                                              [&] { return ReadInBox(archive, name); }));
+  return DecodeTrained(bytes, path, limits);
 }
 
 Status SaveKeras(const TrainedModel& trained, const std::string& path) {

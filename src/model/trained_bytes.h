@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/bytes.h"
@@ -10,6 +11,15 @@
 #include "model/h5.h"
 
 namespace dnc::model {
+
+// Of processor time that a reader may take.
+inline constexpr int kReaderSecondsMax = 600;
+
+// What a reader may send: a file has at least half the bytes of its weights as float32,
+// and of the optimizer's state; its texts are limited.
+constexpr std::uint64_t TrainedBytesMax(std::uint64_t file_bytes) {
+  return 4 * file_bytes + (std::uint64_t{256} << 20);
+}
 
 Bytes EncodeTrained(const TrainedModel& trained);
 

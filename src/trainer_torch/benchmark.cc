@@ -151,11 +151,11 @@ Speed Measure(const BenchmarkOptions& options, const std::function<void()>& step
     const Instant start = MonotonicNow();
     std::uint64_t samples = 0;
     double elapsed = 0;
-    while (elapsed < options.seconds / parts) {
+    do {
       step();
       samples += options.batch_size;
       elapsed = (MonotonicNow() - start).seconds();
-    }
+    } while (elapsed < options.seconds / parts);
     speeds.push_back(static_cast<double>(samples) / elapsed);
   }
   std::sort(speeds.begin(), speeds.end());

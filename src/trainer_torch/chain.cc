@@ -21,8 +21,9 @@ using trainer::BatchKind;
 using trainer::BatchResult;
 
 // A batch of fewer operations is computed by one thread: two would wait for each other
-// longer than they work.
-constexpr double kThreadFlopsMin = 5e7;
+// longer than they work. Threads meet once in a convolution, more often in a product.
+constexpr double kConvThreadFlopsMin = 1e7;
+constexpr double kThreadFlopsMin = 1e8;
 
 std::int64_t CountOf(const Layer& layer) {
   return static_cast<std::int64_t>(*array::ElementCount(layer.output_shape));
@@ -63,8 +64,8 @@ bool IsPlainChain(const model::Model& model) {
 // Lowers the number of threads while a small batch is computed.
 class ThreadsFor {
  public:
-  ThreadsFor(double flops, int threads) : threads_(threads) {
-    if (flops < kThreadFlopsMin) omp_set_num_threads(1);
+  ThreadsFor(double flops, bool has_conv, int threads) : threads_(threads) {
+    if (flops < (has_conv ? kConvThreadFlopsMin : kThreadFlopsMin)) omp_set_num_threads(1);
   }
   ~ThreadsFor() { omp_set_num_threads(threads_); }
   ThreadsFor(const ThreadsFor&) = delete;
@@ -145,6 +146,7 @@ std::size_t Chain::AddConv(const model::Model& model, std::size_t index, const f
       MakeConvStage(model, conv, model.layers[index - 1], pool, gives_gradient, weights);
   if (stage == nullptr) return 0;
   Add(std::move(stage), conv, index);
+  has_conv_ = true;
   if (pool == nullptr) return 1;
   links_.back().output_count = CountOf(*pool);
   return 2;
@@ -208,7 +210,7 @@ void Chain::Backward(const Batch& batch, const float* input) {
 
 Result<BatchResult> Chain::Run(const Batch& batch, std::vector<float>* outputs) {
   Reserve(batch.samples);
-  const ThreadsFor threads(sample_flops_ * batch.samples, options_.threads);
+  const ThreadsFor threads(sample_flops_ * batch.samples, has_conv_, options_.threads);
   const float* const input = ReadInput(batch);
   float* const output = const_cast<float*>(Forward(batch, input));
   const bool activates = batch.kind == BatchKind::kPredict || !loss_.takes_logits();

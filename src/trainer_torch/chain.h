@@ -62,6 +62,7 @@ class Chain {
   std::int64_t output_count_;
   std::int64_t reserved_samples_ = 0;
   double sample_flops_;
+  bool has_conv_ = false;
   std::vector<float> input_;
   // Of the loss by the outputs of stages: by turns, since one is needed to find the one
   // before it and not longer.

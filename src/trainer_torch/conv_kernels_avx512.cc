@@ -1,3 +1,5 @@
+#if defined(__x86_64__)
+
 namespace {
 constexpr int kLanes = 16;
 constexpr int kWidthMax = 4;
@@ -11,3 +13,15 @@ namespace dnc::trainer_torch {
 const ConvKernels* Avx512ConvKernels() { return &kKernels; }
 
 }  // namespace dnc::trainer_torch
+
+#else
+
+#include "trainer_torch/conv_kernels.h"
+
+namespace dnc::trainer_torch {
+
+const ConvKernels* Avx512ConvKernels() { return nullptr; }
+
+}  // namespace dnc::trainer_torch
+
+#endif

@@ -1,5 +1,8 @@
 // dnc-trainer: the tensor math of Divide-n-conquer as a child process. `dnc` and the
-// Python package start it with --serve and speak trainer/protocol.h with it.
+// Python package start it with --serve and speak trainer/protocol.h with it. A library,
+// which the program (launcher.cc) opens.
+
+#include "trainer_torch/main.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,4 +170,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace dnc::trainer_torch
 
-int main(int argc, char** argv) { return dnc::trainer_torch::Main(argc, argv); }
+int DncTrainerMain(int argc, char** argv) { return dnc::trainer_torch::Main(argc, argv); }

@@ -2,7 +2,18 @@
 # Makes a virtual environment with the loaders that the benchmarks compare with, from the
 # Python registry, in ~/.cache/dnc-peers (or $DNC_PEERS). PyTorch is Debian's (CPU
 # only). Nothing of the product uses it. Run again, it does nothing.
+#
+# `setup.sh newest` makes the one of the newest PyTorch instead, in ~/.cache/dnc-peers-newest
+# (or $DNC_PEERS_NEWEST), for the comparison of training speed. The registry has it with CUDA
+# only, 5 GB, which is not used.
 set -euo pipefail
+if [ "${1:-}" = newest ]; then
+  venv=${DNC_PEERS_NEWEST:-$HOME/.cache/dnc-peers-newest}
+  if "$venv/bin/python" -c 'import torch' 2>/dev/null; then exit 0; fi
+  /usr/bin/python3 -m venv "$venv"
+  "$venv/bin/python" -m pip --quiet --disable-pip-version-check install torch numpy
+  exit 0
+fi
 venv=${DNC_PEERS:-$HOME/.cache/dnc-peers}
 python=/usr/bin/python3
 

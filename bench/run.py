@@ -22,6 +22,7 @@ import tempfile
 from loaders import loaders
 from measure import (MIB, ROOT, RUNS, Context, Row, Skip, at_most, folder_bytes, median_run, mib_text,
                      run_once, seconds_text)
+from photos import photo_pipelines
 from remote import over_http, small_cache
 from sizes import divide_against_zstd, sizes
 from training import training_speed
@@ -153,7 +154,8 @@ def demo(context):
 
 
 BENCHES = [start, divide_fashion_mnist, divide_photos, stream, train_from_stream, train_cnn, demo,
-           loaders, over_http, small_cache, sizes, divide_against_zstd, training_speed]
+           loaders, over_http, small_cache, sizes, divide_against_zstd, training_speed,
+           photo_pipelines]
 
 
 def print_table(rows):

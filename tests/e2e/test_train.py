@@ -89,7 +89,7 @@ class Train(Case):
     def test_killed_twenty_times_ends_in_the_same_bytes(self):
         """At random moments, of the start, of a step, of a checkpoint or of an epoch's end."""
         self.divide_images(3000)
-        self.project(fit={"epochs": 16, "batch_size": 4}, model=dense_model(optimizer="Adam"))
+        self.project(fit={"epochs": 120, "batch_size": 4}, model=dense_model(optimizer="Adam"))
         self.train("--best", self.path("best.h5"))
         undisturbed = contents(self.path("model.h5"), self.path("best.h5"))
         os.remove(self.path("model.h5"))
@@ -108,7 +108,7 @@ class Train(Case):
             if kills % 4 != 3:
                 self.wait_until(lambda: modified(checkpoint) != before or
                                 process.poll() is not None, "a checkpoint")
-            time.sleep(random.uniform(0, 0.15))
+            time.sleep(random.uniform(0, 0.06))
             if process.poll() is not None:
                 break  # It was quicker; how often it was killed is checked below.
             process.kill()

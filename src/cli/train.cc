@@ -290,10 +290,19 @@ void PrintSummary(const TrainCommandOptions& options, const training::LocalTrain
               FormatByteCount(PeakMemoryBytes()).c_str());
 }
 
+Status CheckHoldsWeights(const std::string& path) {
+  DNC_ASSIGN(const model::FileKind kind, model::FileKindOf(path));
+  if (kind != model::FileKind::kJson) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               path +
+                   ": a .json has no place for the trained weights; expected a .h5, .keras, "
+                   ".safetensors, .npz or .onnx"};
+}
+
 Status Train(const TrainCommandOptions& options) {
   // A name that cannot be written is said before the training, not after it.
-  DNC_TRY(model::FileKindOf(options.out));
-  if (!options.best.empty()) DNC_TRY(model::FileKindOf(options.best));
+  DNC_TRY(CheckHoldsWeights(options.out));
+  if (!options.best.empty()) DNC_TRY(CheckHoldsWeights(options.best));
   DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
   DNC_ASSIGN(const training::LocalTrainingOptions training_options, MakeOptions(options, inputs));
   DNC_ASSIGN(auto trainer, trainer::ProcessTrainer::Start({.threads = training_options.threads}));

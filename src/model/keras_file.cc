@@ -221,7 +221,7 @@ Result<Bytes> WeightsImage(const TrainedModel& trained, const std::string& path)
 std::string KerasJson(const Model& model, CompileStyle style) {
   ordered_json document = ordered_json::parse(model.full_config_json);
   // Both know a functional model as keras.Model; Functional has no public name.
-  const std::string class_name = IsSequential(model) ? "Sequential" : "Model";
+  const std::string class_name = model.sequential ? "Sequential" : "Model";
   document["class_name"] = class_name;
   document["module"] = "keras";
   document["registered_name"] = class_name;

@@ -12,8 +12,4 @@ namespace dnc::model {
 // Parses a "training_config" into `*model`, which is unchanged on an error.
 Status ReadTrainingConfig(std::string_view text, const ModelLimits& limits, Model* model);
 
-// Whether the model is Keras's Sequential, whose InputLayer is not among the
-// layers of an .h5.
-bool IsSequential(const Model& model);
-
 }  // namespace dnc::model

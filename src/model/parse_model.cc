@@ -585,6 +585,4 @@ Status ReadTrainingConfig(std::string_view text, const ModelLimits& limits, Mode
   }
 }
 
-bool IsSequential(const Model& model) { return model.sequential; }
-
 }  // namespace dnc::model

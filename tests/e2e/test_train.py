@@ -150,6 +150,8 @@ class Train(Case):
                                scores["accuracy"])
         self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.h5"),
                     "--monitor", "val_los", says=["val_los", "val_loss"])
+        self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.json"),
+                    says=["m.json", ".h5"])
 
     def test_classes_count_as_much_as_they_are_said_to(self):
         self.divide_images(600)

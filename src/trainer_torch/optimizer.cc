@@ -267,46 +267,51 @@ void ClipByValue(std::span<float> values, float bound) {
   for (std::int64_t i = 0; i < count; ++i) v[i] = std::min(std::max(v[i], -bound), bound);
 }
 
+// With the momentum mu_t = beta_1 (1 - 0.96^(t schedule_decay) / 2) and P_t the product
+// of mu_1 to mu_t: g's part is (1 - mu_t) / (1 - P_t), m's mu_(t+1) / (1 - P_(t+1)).
+void BeginNadamStep(const model::Optimizer& optimizer, float step, model::OptimizerSlots* state,
+                    StepRates* rates) {
+  const auto beta_1 = static_cast<float>(optimizer.beta_1);
+  const auto schedule_decay = static_cast<float>(optimizer.schedule_decay);
+  const auto momentum = [&](float t) {
+    return beta_1 * (1.0f - 0.5f * std::pow(0.96f, schedule_decay * t));
+  };
+  const float now = momentum(step);
+  const float next = momentum(step + 1);
+  const float product = static_cast<float>(state->momentum_product) * now;
+  state->momentum_product = product;
+  rates->gradient_part = (1.0f - now) / (1.0f - product);
+  rates->momentum_part = next / (1.0f - product * next);
+}
+
 }  // namespace
+
+StepRates BeginOptimizerStep(const model::Optimizer& optimizer, model::OptimizerSlots* state) {
+  StepRates rates;
+  rates.rate = static_cast<float>(model::LearningRateAt(optimizer, state->step_count));
+  ++state->step_count;
+  rates.step_rate = rates.rate;
+  // In float32 as Keras does, which rounds 1 - beta_2^t by up to 6e-5 of itself.
+  const auto t = static_cast<float>(state->step_count);
+  const float faded_1 = std::pow(static_cast<float>(optimizer.beta_1), t);
+  const float faded_2 = std::pow(static_cast<float>(optimizer.beta_2), t);
+  if (optimizer.kind == OptimizerKind::kAdam || optimizer.kind == OptimizerKind::kAdamW) {
+    rates.step_rate = rates.rate * std::sqrt(1 - faded_2) / (1 - faded_1);
+  } else if (optimizer.kind == OptimizerKind::kAdamax) {
+    rates.step_rate = rates.rate / (1 - faded_1);
+  } else if (optimizer.kind == OptimizerKind::kNadam) {
+    rates.variance_correction = 1 - faded_2;
+    BeginNadamStep(optimizer, t, state, &rates);
+  }
+  return rates;
+}
 
 OptimizerState::OptimizerState(const model::Optimizer& optimizer, std::uint64_t weight_count)
     : optimizer_(optimizer),
       weight_count_(weight_count),
       state_(model::InitialSlots(optimizer, weight_count)) {}
 
-// With the momentum mu_t = beta_1 (1 - 0.96^(t schedule_decay) / 2) and P_t the product
-// of mu_1 to mu_t: g's part is (1 - mu_t) / (1 - P_t), m's mu_(t+1) / (1 - P_(t+1)).
-void OptimizerState::BeginNadamStep(float step) {
-  const auto beta_1 = static_cast<float>(optimizer_.beta_1);
-  const auto schedule_decay = static_cast<float>(optimizer_.schedule_decay);
-  const auto momentum = [&](float t) {
-    return beta_1 * (1.0f - 0.5f * std::pow(0.96f, schedule_decay * t));
-  };
-  const float now = momentum(step);
-  const float next = momentum(step + 1);
-  const float product = static_cast<float>(state_.momentum_product) * now;
-  state_.momentum_product = product;
-  gradient_part_ = (1.0f - now) / (1.0f - product);
-  momentum_part_ = next / (1.0f - product * next);
-}
-
-void OptimizerState::BeginStep() {
-  rate_ = static_cast<float>(model::LearningRateAt(optimizer_, state_.step_count));
-  ++state_.step_count;
-  step_rate_ = rate_;
-  // In float32 as Keras does, which rounds 1 - beta_2^t by up to 6e-5 of itself.
-  const auto t = static_cast<float>(state_.step_count);
-  const float faded_1 = std::pow(static_cast<float>(optimizer_.beta_1), t);
-  const float faded_2 = std::pow(static_cast<float>(optimizer_.beta_2), t);
-  if (optimizer_.kind == OptimizerKind::kAdam || optimizer_.kind == OptimizerKind::kAdamW) {
-    step_rate_ = rate_ * std::sqrt(1 - faded_2) / (1 - faded_1);
-  } else if (optimizer_.kind == OptimizerKind::kAdamax) {
-    step_rate_ = rate_ / (1 - faded_1);
-  } else if (optimizer_.kind == OptimizerKind::kNadam) {
-    variance_correction_ = 1 - faded_2;
-    BeginNadamStep(t);
-  }
-}
+void OptimizerState::BeginStep() { rates_ = BeginOptimizerStep(optimizer_, &state_); }
 
 bool OptimizerState::is_plain() const {
   return optimizer_.kind == OptimizerKind::kSgd && state_.slots.empty() &&
@@ -335,35 +340,37 @@ void OptimizerState::Update(float* weights, float* gradients, std::uint64_t offs
     }
   }
   const Tensor tensor{weights, gradients, static_cast<std::int64_t>(count),
-                      static_cast<float>(optimizer_.weight_decay) * rate_};
+                      static_cast<float>(optimizer_.weight_decay) * rates_.rate};
   const auto slot = [&](std::size_t index) -> float* {
     return index < state_.slots.size() ? state_.slots[index].data() + offset : nullptr;
   };
   const Numbers numbers(optimizer_);
+  const float rate = rates_.rate;
   switch (optimizer_.kind) {
     case OptimizerKind::kSgd:
-      return Sgd(tensor, optimizer_, rate_, slot(0));
+      return Sgd(tensor, optimizer_, rate, slot(0));
     case OptimizerKind::kAdam:
     case OptimizerKind::kAdamW:
-      return Adam(tensor, numbers, step_rate_, slot(0), slot(1), slot(2));
+      return Adam(tensor, numbers, rates_.step_rate, slot(0), slot(1), slot(2));
     case OptimizerKind::kRmsprop: {
       float* const momentum = optimizer_.momentum > 0 ? slot(1) : nullptr;
       float* const mean = optimizer_.centered ? slot(momentum != nullptr ? 2 : 1) : nullptr;
-      return RmsProp(tensor, optimizer_, rate_, slot(0), momentum, mean);
+      return RmsProp(tensor, optimizer_, rate, slot(0), momentum, mean);
     }
     case OptimizerKind::kAdagrad:
-      return Adagrad(tensor, optimizer_, rate_, slot(0));
+      return Adagrad(tensor, optimizer_, rate, slot(0));
     case OptimizerKind::kAdadelta:
-      return Adadelta(tensor, numbers, rate_, slot(0), slot(1));
+      return Adadelta(tensor, numbers, rate, slot(0), slot(1));
     case OptimizerKind::kAdamax:
-      return Adamax(tensor, numbers, step_rate_, slot(0), slot(1));
+      return Adamax(tensor, numbers, rates_.step_rate, slot(0), slot(1));
     case OptimizerKind::kNadam:
-      return Nadam(tensor, numbers, rate_, {gradient_part_, momentum_part_, variance_correction_},
+      return Nadam(tensor, numbers, rate,
+                   {rates_.gradient_part, rates_.momentum_part, rates_.variance_correction},
                    slot(0), slot(1));
     case OptimizerKind::kFtrl:
-      return Ftrl(tensor, optimizer_, rate_, slot(0), slot(1));
+      return Ftrl(tensor, optimizer_, rate, slot(0), slot(1));
     case OptimizerKind::kLion:
-      return Lion(tensor, numbers, rate_, slot(0));
+      return Lion(tensor, numbers, rate, slot(0));
   }
 }
 

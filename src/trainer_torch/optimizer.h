@@ -14,6 +14,18 @@
 
 namespace dnc::trainer_torch {
 
+// The numbers of one step that are the same for all weights.
+struct StepRates {
+  float rate = 0;           // The learning rate.
+  float step_rate = 0;      // With the correction of Adam and Adamax.
+  float gradient_part = 0;  // Nadam: the shares of g and m, and v's correction.
+  float momentum_part = 0;
+  float variance_correction = 1;
+};
+
+// Counts a step in `*state`, and gives its numbers.
+StepRates BeginOptimizerStep(const model::Optimizer& optimizer, model::OptimizerSlots* state);
+
 class OptimizerState {
  public:
   // The initial state for `weight_count` weights.
@@ -27,7 +39,7 @@ class OptimizerState {
 
   // Whether Update() is weights -= rate() * gradients and nothing else.
   bool is_plain() const;
-  float rate() const { return rate_; }  // The learning rate of the current step.
+  float rate() const { return rates_.rate; }  // The learning rate of the current step.
 
   // Whether ClipTogether() must see all gradients of a step before the first Update().
   bool clips_together() const { return optimizer_.global_clipnorm != 0; }
@@ -45,17 +57,10 @@ class OptimizerState {
   std::uint64_t step_count() const { return state_.step_count; }
 
  private:
-  void BeginNadamStep(float step);
-
   model::Optimizer optimizer_;
   std::uint64_t weight_count_;
   model::OptimizerSlots state_;
-  // Of the current step.
-  float rate_ = 0;           // The learning rate.
-  float step_rate_ = 0;      // With the correction of Adam and Adamax.
-  float gradient_part_ = 0;  // Nadam: the shares of g and m, and v's correction.
-  float momentum_part_ = 0;
-  float variance_correction_ = 1;
+  StepRates rates_;  // Of the current step.
 };
 
 }  // namespace dnc::trainer_torch

@@ -45,7 +45,8 @@ at::Tensor PairMask(const LayerCall& call) {
     if (mask.defined()) narrow(mask.unsqueeze(i == 0 ? 2 : 1).unsqueeze(1));
   }
   if (call.layer->attention.causal) {
-    const at::Tensor all = at::ones({call.inputs[0].size(1), call.inputs[1].size(1)}, at::kBool);
+    const at::Tensor all = at::ones({call.inputs[0].size(1), call.inputs[1].size(1)},
+                                    call.inputs[0].options().dtype(at::kBool));
     narrow(at::tril(all).unsqueeze(0).unsqueeze(0));
   }
   return pairs;
@@ -66,8 +67,9 @@ at::Tensor MultiHeadAttention(const LayerCall& call) {
   }
   at::Tensor weights = at::softmax(scores, -1);
   if (call.training && layer.rate > 0) {
-    weights = weights * DropMask(weights.sizes().vec(), layer.rate,
-                                 static_cast<float>(1 / (1 - layer.rate)), call.seed);
+    weights =
+        weights * DropMask(weights.sizes().vec(), layer.rate,
+                           static_cast<float>(1 / (1 - layer.rate)), call.seed, weights.device());
   }
   const at::Tensor seen = at::matmul(weights, value).permute({0, 2, 1, 3});
   const Projection output = ProjectionAt(call, 3);

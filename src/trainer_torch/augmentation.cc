@@ -50,7 +50,7 @@ at::Tensor RotationMatrices(const Layer& layer, const at::Tensor& images, Prng* 
     const float values[6] = {cosine, -sine * aspect, 0, sine / aspect, cosine, 0};
     std::copy(std::begin(values), std::end(values), row);
   }
-  return matrices;
+  return matrices.to(images.device());
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "trainer_torch/attention.h"
 #include "trainer_torch/augmentation.h"
 #include "trainer_torch/convolution.h"
+#include "trainer_torch/device_random.h"
 #include "trainer_torch/merge.h"
 #include "trainer_torch/pooling.h"
 #include "trainer_torch/recurrent.h"
@@ -80,7 +81,9 @@ at::Tensor Reshape(const Layer& layer, const at::Tensor& input) {
 // threads, and which are faster than libtorch's for this.
 
 // Normal numbers of mean 0 and deviation 1, by Box and Muller's method.
-at::Tensor NormalNoise(const std::vector<std::int64_t>& sizes, std::uint64_t seed) {
+at::Tensor NormalNoise(const std::vector<std::int64_t>& sizes, std::uint64_t seed,
+                       at::Device device) {
+  if (!device.is_cpu()) return DeviceNormal(sizes, seed, device);
   at::Tensor noise = at::empty(sizes, at::kFloat);
   float* const values = noise.data_ptr<float>();
   const std::int64_t count = noise.numel();
@@ -104,7 +107,8 @@ at::Tensor Dropout(const LayerCall& call, const at::Tensor& input) {
     const std::int64_t first = layer.channels_last ? 1 : 2;
     for (int i = 0; i < layer.rank; ++i) sizes[static_cast<std::size_t>(first + i)] = 1;
   }
-  return input * DropMask(sizes, layer.rate, static_cast<float>(1 / (1 - layer.rate)), call.seed);
+  return input * DropMask(sizes, layer.rate, static_cast<float>(1 / (1 - layer.rate)), call.seed,
+                          input.device());
 }
 
 at::Tensor Noise(const LayerCall& call, const at::Tensor& input) {
@@ -112,15 +116,15 @@ at::Tensor Noise(const LayerCall& call, const at::Tensor& input) {
   if (!call.training || layer.rate <= 0) return input;
   const std::vector<std::int64_t> sizes = input.sizes().vec();
   if (layer.kind == LayerKind::kGaussianNoise) {
-    return input + NormalNoise(sizes, call.seed) * layer.rate;
+    return input + NormalNoise(sizes, call.seed, input.device()) * layer.rate;
   }
   if (layer.kind == LayerKind::kGaussianDropout) {
     const double deviation = std::sqrt(layer.rate / (1 - layer.rate));
-    return input * (NormalNoise(sizes, call.seed) * deviation + 1);
+    return input * (NormalNoise(sizes, call.seed, input.device()) * deviation + 1);
   }
   // AlphaDropout keeps mean and variance of what a SELU gives (Klambauer et al. 2017).
   constexpr double kSaturation = -1.6732632423543772 * 1.0507009873554805;
-  const at::Tensor kept = DropMask(sizes, layer.rate, 1, call.seed);
+  const at::Tensor kept = DropMask(sizes, layer.rate, 1, call.seed, input.device());
   const double a = 1 / std::sqrt((1 - layer.rate) * (1 + layer.rate * kSaturation * kSaturation));
   const double b = -a * kSaturation * layer.rate;
   return (input * kept + (1 - kept) * kSaturation) * a + b;
@@ -279,7 +283,8 @@ void FillDropMask(double rate, float kept, std::uint64_t seed, std::span<float> 
 }
 
 at::Tensor DropMask(const std::vector<std::int64_t>& sizes, double rate, float kept,
-                    std::uint64_t seed) {
+                    std::uint64_t seed, at::Device device) {
+  if (!device.is_cpu()) return DeviceDropMask(sizes, rate, kept, seed, device);
   at::Tensor mask = at::empty(sizes, at::kFloat);
   FillDropMask(rate, kept, seed, {mask.data_ptr<float>(), static_cast<std::size_t>(mask.numel())});
   return mask;

@@ -37,10 +37,10 @@ at::Tensor Forward(const LayerCall& call, const at::Tensor& input);
 
 // Each of `mask` is 0 with the probability `rate`, else `kept`: a function of the seed alone.
 void FillDropMask(double rate, float kept, std::uint64_t seed, std::span<float> mask);
-// Of these sizes: `kept` or 0, the latter with the probability `rate`. A function of
-// the seed alone.
+// Of these sizes, on `device`: `kept` or 0, the latter with the probability `rate`. A function
+// of the seed alone; on the CPU another one than elsewhere (device_random.h).
 at::Tensor DropMask(const std::vector<std::int64_t>& sizes, double rate, float kept,
-                    std::uint64_t seed);
+                    std::uint64_t seed, at::Device device);
 
 // A Keras activation. `in_place`: whether the input's memory may be reused.
 at::Tensor Activate(model::Activation activation, const at::Tensor& input, std::int64_t axis,

@@ -87,9 +87,9 @@ at::Tensor MergedMask(const model::Layer& layer, std::span<const at::Tensor> inp
   if (layer.merge == MergeKind::kConcatenate && layer.merge_axes[0] == 0) {  // Along the steps.
     std::vector<at::Tensor> parts;
     for (std::size_t i = 0; i < masks.size(); ++i) {
-      parts.push_back(masks[i].defined()
-                          ? masks[i]
-                          : at::ones({inputs[i].size(0), inputs[i].size(1)}, at::kBool));
+      parts.push_back(masks[i].defined() ? masks[i]
+                                         : at::ones({inputs[i].size(0), inputs[i].size(1)},
+                                                    inputs[i].options().dtype(at::kBool)));
     }
     return at::cat(parts, 1);
   }

@@ -63,12 +63,12 @@ at::Tensor AveragePoolView(const SpatialView& view, const at::Tensor& tensor, co
 
 // Which element of an axis each of `length` results takes, by nearest neighbour with
 // centres of pixels as coordinates, as TensorFlow's resize does.
-at::Tensor NearestIndices(std::int64_t given, std::int64_t length) {
+at::Tensor NearestIndices(std::int64_t given, std::int64_t length, at::Device device) {
   std::vector<std::int64_t> indices;
   for (std::int64_t i = 0; i < length; ++i) {
     indices.push_back(std::min((2 * i + 1) * given / (2 * length), given - 1));
   }
-  return at::tensor(indices, at::kLong);
+  return at::tensor(indices, at::kLong).to(device);
 }
 
 std::int64_t FirstSpatialAxis(const Layer& layer) { return layer.channels_last ? 1 : 2; }
@@ -158,7 +158,7 @@ at::Tensor AveragePool(const Layer& layer, const at::Tensor& input) {
   };
   std::vector<std::int64_t> one = view.tensor.sizes().vec();
   one[0] = one[1] = 1;
-  return FromView(layer, sum(view.tensor) / sum(at::ones(one)));
+  return FromView(layer, sum(view.tensor) / sum(at::ones(one, view.tensor.options())));
 }
 
 at::Tensor GlobalPool(const Layer& layer, const at::Tensor& input) {
@@ -204,7 +204,8 @@ at::Tensor UpSample(const Layer& layer, const at::Tensor& input) {
   at::Tensor out = input;
   for (std::size_t i = 0; i < layer.kernel_size.size(); ++i) {
     const std::int64_t axis = FirstSpatialAxis(layer) + static_cast<std::int64_t>(i);
-    out = out.index_select(axis, NearestIndices(out.size(axis), target(out.size(axis), i)));
+    out = out.index_select(axis,
+                           NearestIndices(out.size(axis), target(out.size(axis), i), out.device()));
   }
   return out;
 }

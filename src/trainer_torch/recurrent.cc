@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
+#include "trainer_torch/device_random.h"
 
 namespace dnc::trainer_torch {
 
@@ -25,7 +26,10 @@ using model::Padding;
 using model::SequenceOptions;
 
 // What Dropout multiplies by, from our own generator: 0 or 1 / (1 - rate).
-at::Tensor DropoutMask(at::IntArrayRef sizes, double rate, std::uint64_t seed) {
+at::Tensor DropoutMask(at::IntArrayRef sizes, double rate, std::uint64_t seed, at::Device device) {
+  if (!device.is_cpu()) {
+    return DeviceDropMask(sizes.vec(), rate, static_cast<float>(1 / (1 - rate)), seed, device);
+  }
   at::Tensor mask = at::empty(sizes, at::kFloat);
   float* const values = mask.data_ptr<float>();
   const auto kept = static_cast<float>(1 / (1 - rate));
@@ -64,8 +68,9 @@ struct Cell {
     std::vector<at::Tensor> masks;
     if (!call.training || rate <= 0) return masks;
     for (int gate = 0; gate < count; ++gate) {
-      masks.push_back(DropoutMask(
-          sizes, rate, DeriveSeed(call.seed, purpose, static_cast<std::uint64_t>(gate))));
+      masks.push_back(DropoutMask(sizes, rate,
+                                  DeriveSeed(call.seed, purpose, static_cast<std::uint64_t>(gate)),
+                                  call.weights[0].device()));
     }
     return masks;
   }
@@ -160,7 +165,7 @@ at::Tensor RunSteps(const LayerCall& call, const at::Tensor& projected, State st
   const std::vector<at::Tensor> inputs = projected.unbind(0);
   std::vector<std::int64_t> mask_sizes(static_cast<std::size_t>(state.hidden.dim()), 1);
   mask_sizes[0] = state.hidden.size(0);
-  const at::Tensor zero = at::zeros({}, at::kFloat);
+  const at::Tensor zero = at::zeros({}, projected.options());
   std::vector<at::Tensor> outputs;
   at::Tensor output = state.hidden;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -210,7 +215,7 @@ at::Tensor Recurrent(const LayerCall& call, const at::Tensor& input) {
   const std::int64_t batch = input.size(0);
   cell.state_masks =
       Cell::Masks(call, cell.options.recurrent_dropout, GateCount(layer), 2, {batch, layer.units});
-  State state{at::zeros({batch, layer.units}, at::kFloat), {}};
+  State state{at::zeros({batch, layer.units}, input.options()), {}};
   if (layer.kind == LayerKind::kLstm) state.carry = state.hidden;
   const auto step = layer.kind == LayerKind::kSimpleRnn ? StepSimpleRnn
                     : layer.kind == LayerKind::kLstm    ? StepLstm
@@ -280,7 +285,7 @@ at::Tensor ConvLstm2D(const LayerCall& call, const at::Tensor& input) {
       projected.reshape({steps, batch, projected.size(1), projected.size(2), projected.size(3)});
   State state;
   state.hidden =
-      at::zeros({batch, layer.filters, projected.size(3), projected.size(4)}, at::kFloat);
+      at::zeros({batch, layer.filters, projected.size(3), projected.size(4)}, projected.options());
   state.carry = state.hidden;
   const std::vector<at::Tensor> state_masks =
       Cell::Masks(call, cell.options.recurrent_dropout, 4, 2, state.hidden.sizes());

@@ -20,7 +20,7 @@ at::Tensor NormsOf(const Constraint& constraint, const at::Tensor& weight) {
 }  // namespace
 
 at::Tensor Penalty(const model::Regularizer& regularizer, const at::Tensor& values) {
-  at::Tensor sum = at::zeros({});
+  at::Tensor sum = at::zeros({}, values.options());
   if (regularizer.l1 != 0) sum = sum + at::abs(values).sum() * regularizer.l1;
   if (regularizer.l2 != 0) sum = sum + (values * values).sum() * regularizer.l2;
   return sum;

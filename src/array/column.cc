@@ -48,6 +48,13 @@ bool AllArrays(const std::vector<ColumnSpec>& columns) {
                      [](const ColumnSpec& column) { return column.is_array(); });
 }
 
+std::vector<ColumnSpec> SelectColumns(std::span<const ColumnSpec> columns,
+                                      std::span<const int> indices) {
+  std::vector<ColumnSpec> selected;
+  for (const int index : indices) selected.push_back(columns[static_cast<std::size_t>(index)]);
+  return selected;
+}
+
 std::size_t SampleBytes(const std::vector<ColumnSpec>& columns) {
   std::size_t bytes = 0;
   for (const ColumnSpec& column : columns) {

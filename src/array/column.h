@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,9 @@ struct ColumnSpec {
 
 // Whether every sample has the same number of bytes.
 bool AllArrays(const std::vector<ColumnSpec>& columns);
+// Those of these indices, in their order.
+std::vector<ColumnSpec> SelectColumns(std::span<const ColumnSpec> columns,
+                                      std::span<const int> indices);
 // Sum of sample_bytes() over all columns of arrays.
 std::size_t SampleBytes(const std::vector<ColumnSpec>& columns);
 

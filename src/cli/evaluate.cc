@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
+#include "cli/model_figures.h"
 #include "cli/progress.h"
 #include "cli/store_options.h"
 #include "cli/values.h"
@@ -121,21 +122,27 @@ Status Evaluate(const EvaluateOptions& options) {
                    return !Interrupted();
                  },
                  &confusion));
-  const int y = dataset.manifest.ColumnIndex("y");
+  DNC_ASSIGN(const std::vector<int> labels,
+             model::FindLabels(trained.model, dataset.manifest.columns));
   const std::vector<std::string>& names =
-      dataset.manifest.columns[static_cast<std::size_t>(y)].class_names;
+      dataset.manifest.columns[static_cast<std::size_t>(labels.front())].class_names;
+  const ModelFigures figures(trained.model);
   if (options.json) {
-    nlohmann::json result = {{"split", options.split},
-                             {"samples", totals.samples},
-                             {"loss", totals.loss()},
-                             {"accuracy", totals.accuracy()},
-                             {"seconds", progress.elapsed().seconds()}};
+    nlohmann::json result = figures.Json(totals);
+    result["split"] = options.split;
+    result["seconds"] = progress.elapsed().seconds();
     if (confusion.class_count() > 0) result["confusion"] = ConfusionJson(confusion, names);
     PrintJson(result);
   } else {
     if (confusion.class_count() > 0) PrintConfusion(confusion, names);
-    std::printf("%s: %s samples, loss %.4f, accuracy %.4f\n", options.split.c_str(),
-                FormatCount(totals.samples).c_str(), totals.loss(), totals.accuracy());
+    std::string text = figures.Text(totals);
+    if (confusion.class_count() > 0 && trained.model.compile.accuracy() == nullptr) {
+      char accuracy[32];
+      std::snprintf(accuracy, sizeof accuracy, ", accuracy %.4f", totals.accuracy());
+      text += accuracy;
+    }
+    std::printf("%s: %s samples, %s\n", options.split.c_str(), FormatCount(totals.samples).c_str(),
+                text.c_str());
   }
   return {};
 }
@@ -147,7 +154,7 @@ void AddEvaluate(Registry* registry) {
   CLI::App* command = AddCommand(
       registry,
       {.name = "evaluate",
-       .description = "Loss, accuracy and confusion of a trained model on a split of a dataset",
+       .description = "Loss, metrics and confusion of a trained model on a split of a dataset",
        .examples = "  dnc evaluate model.h5 --data ./shards --split validation\n"
                    "  dnc evaluate model.h5 --data ./test/manifest.json --json"},
       [options] { return Evaluate(*options); });

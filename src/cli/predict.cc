@@ -27,23 +27,13 @@ struct PredictOptions {
   int threads = 0;
 };
 
-// A label column that fits the model's loss, though no labels are read: the trainer
-// is configured as for evaluation.
-array::ColumnSpec LabelsFor(const model::Model& model) {
-  array::ColumnSpec y{.name = "y", .dtype = array::DType::kFloat32, .shape = {}, .class_names = {}};
-  if (model.has_compile && model.compile.loss == model::LossKind::kSparseCategoricalCrossentropy) {
-    y.dtype = array::DType::kInt64;
-  } else {
-    y.shape = model.output_shape();
-  }
-  return y;
-}
-
 // Outputs are taken from the trainer after this many batches, which bounds memory.
 constexpr int kBatchesPerTake = 16;
 
-Status PredictAll(source::SampleSource* source, trainer::Trainer* trainer,
-                  const PredictOptions& options, std::uint64_t total, AtomicFile* out) {
+// `columns` of the source are the model's inputs.
+Status PredictAll(source::SampleSource* source, const std::vector<int>& columns,
+                  trainer::Trainer* trainer, const PredictOptions& options, std::uint64_t total,
+                  AtomicFile* out) {
   Progress progress;
   array::SampleBlock block;
   std::uint64_t done = 0;
@@ -53,7 +43,10 @@ Status PredictAll(source::SampleSource* source, trainer::Trainer* trainer,
       more = block.sample_count > 0;
       if (!more) break;
       DNC_ASSIGN(const trainer::BatchSlot slot, trainer->AcquireSlot());
-      std::memcpy(slot.x.data(), block.columns[0].data(), block.columns[0].size());
+      for (std::size_t k = 0; k < columns.size(); ++k) {
+        const Bytes& samples = block.columns[static_cast<std::size_t>(columns[k])];
+        std::memcpy(slot.x[k].data(), samples.data(), samples.size());
+      }
       DNC_TRY(trainer->Submit(slot, trainer::BatchKind::kPredict,
                               static_cast<std::uint32_t>(block.sample_count), 0));
       done += block.sample_count;
@@ -66,44 +59,74 @@ Status PredictAll(source::SampleSource* source, trainer::Trainer* trainer,
   return {};
 }
 
+// With the arrays that are called as the model's inputs, where it has several and the file
+// has them.
+Result<std::unique_ptr<source::SampleSource>> OpenInputs(const std::string& path,
+                                                         const model::Model& model) {
+  source::SourceOptions named;
+  for (int i = 0; i < model.input_count && model.input_count > 1; ++i) {
+    named.table.columns.push_back(model.layers[static_cast<std::size_t>(i)].name);
+  }
+  auto by_name = source::OpenSource(path, named);
+  if (by_name.ok() || model.input_count == 1) return by_name;
+  auto together = source::OpenSource(path, {});
+  return together.ok() ? std::move(together) : std::move(by_name);
+}
+
+// A single column is the features, whatever it is called.
+Result<std::vector<int>> InputColumns(const model::Model& model,
+                                      const std::vector<array::ColumnSpec>& columns) {
+  if (columns.size() == 1) return std::vector<int>{0};
+  return model::FindInputs(model, columns);
+}
+
+// Where each of several outputs lies in a sample's row: ": age 0-3, kind 4-6".
+std::string OutputsText(const model::Model& model) {
+  std::string text;
+  if (model.output_layers.size() == 1) return text;
+  std::uint64_t begin = 0;
+  for (std::size_t i = 0; i < model.output_layers.size(); ++i) {
+    const array::Shape& shape = model.output(static_cast<int>(i)).output_shape;
+    const std::uint64_t end = begin + array::ElementCount(shape).value_or(0);
+    text += (i == 0 ? ": " : ", ") + model.output_names[i] + " " + std::to_string(begin);
+    if (end > begin + 1) text += "-" + std::to_string(end - 1);
+    begin = end;
+  }
+  return text;
+}
+
 Status Predict(const PredictOptions& options) {
   DNC_ASSIGN(model::TrainedModel trained,
              model::LoadModel(options.model, {.architecture = options.architecture}));
-  DNC_ASSIGN(const auto source, source::OpenSource(options.input, {}));
-  const array::ColumnSpec& x = source->columns().front();
+  DNC_ASSIGN(const auto source, OpenInputs(options.input, trained.model));
   const std::optional<std::uint64_t> count = source->sample_count();
-  if (source->columns().size() != 1 || !count) {
+  if (!array::AllArrays(source->columns()) || !count) {
     return Error{ErrorCode::kInvalidArgument,
                  options.input + " is " + source->Describe() +
-                     "; expected features alone, as an npy, idx or npz file"};
+                     "; expected arrays of features, as an npy, idx or npz file"};
   }
-  if (!trained.model.has_compile) {
-    // Outputs do not depend on the loss; the trainer wants one all the same.
-    trained.model.has_compile = true;
-    trained.model.training_config_json =
-        R"({"loss": "mse", "optimizer_config": {"class_name": "SGD", "config": {}}})";
-    DNC_ASSIGN(trained.model, model::ParseModel(model::FormatModel(trained.model), options.model));
-  }
-  DNC_ASSIGN(trained.model, model::BindInputShape(trained.model, x.shape));
-  const array::ColumnSpec y = LabelsFor(trained.model);
-  DNC_TRY(model::CheckColumns(trained.model, x, y, 0));
+  DNC_ASSIGN(const std::vector<int> columns, InputColumns(trained.model, source->columns()));
   trainer::TrainerOptions trainer_options;
   trainer_options.threads = options.threads > 0 ? options.threads : AvailableCores();
   trainer_options.batch_size_max = options.batch_size;
-  trainer_options.x = x;
-  trainer_options.y = y;
+  trainer_options.x = array::SelectColumns(source->columns(), columns);
+  DNC_ASSIGN(trained.model, model::BindInputShapes(trained.model, trainer_options.x));
   DNC_ASSIGN(const auto trainer,
              trainer::ProcessTrainer::Start({.threads = trainer_options.threads}));
   DNC_TRY(trainer->Configure(trained.model, trainer_options));
   DNC_TRY(trainer->SetWeights(trained.weights));
 
   array::Shape shape = trained.model.output_shape();
+  if (trained.model.output_layers.size() > 1) {
+    shape = {static_cast<std::int64_t>(trained.model.output_elements())};
+  }
   shape.insert(shape.begin(), static_cast<std::int64_t>(*count));
   DNC_ASSIGN(AtomicFile out, AtomicFile::Create(options.output));
   DNC_TRY(out.Write(array::FormatNpyHeader(array::DType::kFloat32, shape)));
-  DNC_TRY(PredictAll(source.get(), trainer.get(), options, *count, &out));
+  DNC_TRY(PredictAll(source.get(), columns, trainer.get(), options, *count, &out));
   DNC_TRY(out.Commit());
-  std::printf("%s: float32 %s\n", options.output.c_str(), array::ShapeText(shape).c_str());
+  std::printf("%s: float32 %s%s\n", options.output.c_str(), array::ShapeText(shape).c_str(),
+              OutputsText(trained.model).c_str());
   return {};
 }
 
@@ -119,7 +142,10 @@ void AddPredict(Registry* registry) {
   command->add_option("MODEL", options->model, "A trained model: .h5 or .keras")->required();
   command->add_option("--architecture", options->architecture,
                       "For weights alone (.safetensors, .npz, .h5): the .json, .h5 or .keras");
-  command->add_option("--input", options->input, "Samples: npy, idx, idx.gz or npz")->required();
+  command
+      ->add_option("--input", options->input,
+                   "Samples: npy, idx, idx.gz, or npz with an array for each of the model's inputs")
+      ->required();
   command->add_option("--out,--output", options->output, "The outputs, float32 npy")->required();
   command->add_option("--batch-size", options->batch_size, "Samples a batch")
       ->capture_default_str()

@@ -71,7 +71,10 @@ void AddTableOptions(CLI::App* command, SourceArguments* arguments) {
       ->add_option("--label-column", arguments->label_column,
                    "The column that is the label: its name, or #3 by index from 0")
       ->group(kGroup);
-  command->add_option("--columns", arguments->columns, "Columns to take: names with commas between")
+  command
+      ->add_option("--columns", arguments->columns,
+                   "Columns to take: names with commas between; of a file of arrays (npz, "
+                   "hdf5, mat) those that become a column each")
       ->group(kGroup);
   command->add_option("--drop-columns", arguments->drop_columns, "Columns to leave out")
       ->group(kGroup);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/file.h"
@@ -13,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
+#include "cli/model_figures.h"
 #include "cli/progress.h"
 #include "cli/project_inputs.h"
 #include "cli/store_options.h"
@@ -50,39 +52,28 @@ struct TrainCommandOptions {
   bool json = false;
 };
 
-std::string TotalsText(const trainer::Totals& totals, bool accuracy) {
-  char text[64];
-  if (accuracy) {
-    std::snprintf(text, sizeof text, "loss %.4f, accuracy %.4f", totals.loss(), totals.accuracy());
-  } else {
-    std::snprintf(text, sizeof text, "loss %.4f", totals.loss());
+curves::Figures FiguresOf(const training::EpochReport& report, const ModelFigures& figures) {
+  curves::Figures row{.epoch = report.epoch,
+                      .steps = report.steps,
+                      .seconds = report.seconds,
+                      .values = figures.Values(report.train)};
+  if (!report.validation) return row;
+  for (const auto& [name, value] : figures.Values(*report.validation)) {
+    row.values.emplace_back(curves::kValidationPrefix + name, value);
   }
-  return text;
-}
-
-curves::Figures FiguresOf(const training::EpochReport& report, bool accuracy) {
-  curves::Figures figures{.epoch = report.epoch,
-                          .steps = report.steps,
-                          .seconds = report.seconds,
-                          .loss = report.train.loss()};
-  if (accuracy) figures.accuracy = report.train.accuracy();
-  if (report.validation) {
-    figures.validation_loss = report.validation->loss();
-    if (accuracy) figures.validation_accuracy = report.validation->accuracy();
-  }
-  return figures;
+  return row;
 }
 
 // The logs and pictures that the user asked for, brought up to date after each epoch.
 class Logs {
  public:
-  Logs(const TrainCommandOptions& options, std::string title, bool accuracy)
-      : options_(options), title_(std::move(title)), accuracy_(accuracy) {}
+  Logs(const TrainCommandOptions& options, const model::Model& model)
+      : options_(options), title_(model.name), figures_(model) {}
 
   Status Add(const std::vector<training::EpochReport>& history) {
     std::vector<curves::Figures> rows;
     for (const training::EpochReport& report : history) {
-      rows.push_back(FiguresOf(report, accuracy_));
+      rows.push_back(FiguresOf(report, figures_));
     }
     if (!options_.log.empty()) {
       DNC_TRY(WriteFileAtomically(options_.log, AsBytes(curves::FormatCsv(rows))));
@@ -98,25 +89,32 @@ class Logs {
  private:
   // Under the names that Keras's callback gives them.
   Status AddEvents(const curves::Figures& row) {
-    DNC_TRY(AddScalars("train", row.loss, row.accuracy, row.epoch, &train_));
-    if (!row.validation_loss) return {};
-    return AddScalars("validation", *row.validation_loss, row.validation_accuracy, row.epoch,
-                      &validation_);
+    std::vector<std::pair<std::string, double>> train;
+    std::vector<std::pair<std::string, double>> validation;
+    for (const auto& [name, value] : row.values) {
+      const std::string_view prefix = curves::kValidationPrefix;
+      if (name.starts_with(prefix)) {
+        validation.emplace_back("epoch_" + name.substr(prefix.size()), value);
+      } else {
+        train.emplace_back("epoch_" + name, value);
+      }
+    }
+    DNC_TRY(AddScalars("train", std::move(train), row.epoch, &train_));
+    if (validation.empty()) return {};
+    return AddScalars("validation", std::move(validation), row.epoch, &validation_);
   }
 
-  Status AddScalars(const char* run, double loss, std::optional<double> accuracy,
+  Status AddScalars(const char* run, std::vector<std::pair<std::string, double>> values,
                     std::uint32_t epoch, std::optional<curves::EventFile>* file) {
     if (!*file) {
       DNC_ASSIGN(*file, curves::EventFile::Create(options_.tensorboard + "/" + run));
     }
-    std::vector<std::pair<std::string, double>> values = {{"epoch_loss", loss}};
-    if (accuracy) values.emplace_back("epoch_accuracy", *accuracy);
     return (*file)->Append(std::move(values), epoch - 1);
   }
 
   const TrainCommandOptions& options_;
   std::string title_;
-  bool accuracy_;
+  ModelFigures figures_;
   std::optional<curves::EventFile> train_;
   std::optional<curves::EventFile> validation_;
 };
@@ -131,10 +129,10 @@ class Observer final : public training::LocalTrainingObserver {
  public:
   Observer(const TrainCommandOptions& options, const model::Model& model, Progress* progress)
       : progress_(progress),
-        accuracy_(model.compile.accuracy),
+        figures_(model),
         model_(model),
         best_path_(BestPath(options)),
-        logs_(options, model.name, accuracy_) {}
+        logs_(options, model) {}
 
   bool OnProgress(const training::LocalProgress& now) override {
     if (now.epoch != epoch_) {
@@ -145,7 +143,7 @@ class Observer final : public training::LocalTrainingObserver {
     if (progress_->Due()) {
       std::string line = "epoch " + std::to_string(now.epoch) + "/" + std::to_string(now.epochs) +
                          ": " + Rate(now);
-      if (now.totals.samples > 0) line += ", " + TotalsText(now.totals, accuracy_);
+      if (now.totals.samples > 0) line += ", " + figures_.Text(now.totals);
       progress_->Show(line);
     }
     return !Interrupted();
@@ -154,9 +152,8 @@ class Observer final : public training::LocalTrainingObserver {
   Status OnEpoch(const std::vector<training::EpochReport>& history, bool is_best,
                  const std::function<Result<std::vector<float>>()>& weights) override {
     const training::EpochReport& report = history.back();
-    std::string line =
-        "epoch " + std::to_string(report.epoch) + ": " + TotalsText(report.train, accuracy_);
-    if (report.validation) line += "; validation " + TotalsText(*report.validation, accuracy_);
+    std::string line = "epoch " + std::to_string(report.epoch) + ": " + figures_.Text(report.train);
+    if (report.validation) line += "; validation " + figures_.Text(*report.validation);
     const auto took = Duration::Microseconds(static_cast<std::int64_t>(report.seconds * 1e6));
     progress_->Print(line + ", " + FormatDuration(took));
     DNC_TRY(logs_.Add(history));
@@ -182,7 +179,7 @@ class Observer final : public training::LocalTrainingObserver {
   }
 
   Progress* progress_;
-  bool accuracy_;
+  ModelFigures figures_;
   const model::Model& model_;
   std::string best_path_;
   Logs logs_;
@@ -190,10 +187,6 @@ class Observer final : public training::LocalTrainingObserver {
   std::uint64_t first_sample_ = 0;
   Instant epoch_started_;
 };
-
-nlohmann::json TotalsJson(const trainer::Totals& totals) {
-  return {{"samples", totals.samples}, {"loss", totals.loss()}, {"accuracy", totals.accuracy()}};
-}
 
 Result<training::LocalTrainingOptions> MakeOptions(const TrainCommandOptions& options,
                                                    const ProjectInputs& inputs) {
@@ -245,7 +238,7 @@ std::uint64_t PeakMemoryBytes() {
 }
 
 void PrintSummary(const TrainCommandOptions& options, const training::LocalTrainingOutcome& outcome,
-                  const training::BestRule& rule, bool accuracy, Duration elapsed) {
+                  const training::BestRule& rule, const ModelFigures& figures, Duration elapsed) {
   const std::size_t best = training::BestEpoch(outcome.history, rule);
   if (options.json) {
     nlohmann::json epochs = nlohmann::json::array();
@@ -253,8 +246,8 @@ void PrintSummary(const TrainCommandOptions& options, const training::LocalTrain
       nlohmann::json row = {{"epoch", report.epoch},
                             {"steps", report.steps},
                             {"seconds", report.seconds},
-                            {"train", TotalsJson(report.train)}};
-      if (report.validation) row["validation"] = TotalsJson(*report.validation);
+                            {"train", figures.Json(report.train)}};
+      if (report.validation) row["validation"] = figures.Json(*report.validation);
       epochs.push_back(row);
     }
     PrintJson({{"model", options.out},
@@ -273,7 +266,7 @@ void PrintSummary(const TrainCommandOptions& options, const training::LocalTrain
   if (outcome.history.size() >= kEpochsToPlot) {
     std::vector<curves::Figures> rows;
     for (const training::EpochReport& report : outcome.history) {
-      rows.push_back(FiguresOf(report, accuracy));
+      rows.push_back(FiguresOf(report, figures));
     }
     for (const curves::Panel& panel : curves::PanelsOf(rows)) {
       std::printf("%s\n", curves::PlotText(panel).c_str());
@@ -331,7 +324,7 @@ Status Train(const TrainCommandOptions& options) {
   if (options.best.empty() && options.restore_best) {
     std::filesystem::remove(BestPath(options), ignored);
   }
-  PrintSummary(options, outcome, training_options.best, inputs.model.compile.accuracy,
+  PrintSummary(options, outcome, training_options.best, ModelFigures(inputs.model),
                progress.elapsed());
   return {};
 }

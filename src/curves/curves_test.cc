@@ -13,8 +13,8 @@ using ::dnc::test::Succeeds;
 using ::testing::HasSubstr;
 
 std::vector<Figures> Rows() {
-  return {{.epoch = 1, .steps = 10, .seconds = 0.5, .loss = 2, .accuracy = 0.5},
-          {.epoch = 2, .steps = 20, .seconds = 0.25, .loss = 1, .accuracy = 0.75}};
+  return {{.epoch = 1, .steps = 10, .seconds = 0.5, .values = {{"loss", 2}, {"accuracy", 0.5}}},
+          {.epoch = 2, .steps = 20, .seconds = 0.25, .values = {{"loss", 1}, {"accuracy", 0.75}}}};
 }
 
 std::string Hex(const std::string& bytes) {
@@ -30,10 +30,10 @@ TEST(FiguresTest, ATableHasTheColumnsThatAreKnown) {
   std::vector<Figures> rows = Rows();
   EXPECT_EQ(FormatCsv(rows),
             "epoch,steps,seconds,loss,accuracy\n1,10,0.5,2,0.5\n2,20,0.25,1,0.75\n");
-  rows[1].validation_loss = 0.1;
+  rows[1].values.emplace_back("val_loss", 0.1);
   EXPECT_EQ(FormatCsv(rows),
             "epoch,steps,seconds,loss,accuracy,val_loss\n1,10,0.5,2,0.5,\n2,20,0.25,1,0.75,0.1\n");
-  EXPECT_EQ(FormatCsv({}), "epoch,steps,seconds,loss\n");
+  EXPECT_EQ(FormatCsv({}), "epoch,steps,seconds\n");
 }
 
 TEST(EventFileTest, ChecksumsAreThoseOfTheStandard) {
@@ -76,8 +76,7 @@ TEST(EventFileTest, AFileGrowsByRecords) {
 
 TEST(PlotTest, ATerminalShowsBothCurves) {
   std::vector<Figures> rows = Rows();
-  rows[0].validation_loss = 1.5;
-  rows[1].validation_loss = 1.5;
+  for (Figures& row : rows) row.values.emplace_back("val_loss", 1.5);
   const std::vector<Panel> panels = PanelsOf(rows);
   ASSERT_EQ(panels.size(), 2u);
   EXPECT_EQ(PlotText(panels[0], 5, 3),
@@ -92,7 +91,7 @@ TEST(PlotTest, ATerminalShowsBothCurves) {
 
 TEST(PlotTest, ACurveThatIsFlatIsDrawn) {
   std::vector<Figures> rows = Rows();
-  rows[1].loss = rows[0].loss;
+  rows[1].values[0].second = 2;
   EXPECT_THAT(PlotText(PanelsOf(rows)[0], 4, 3), HasSubstr("|tttt"));
   EXPECT_THAT(PlotSvg("flat", PanelsOf(rows)), HasSubstr("<polyline"));
 }

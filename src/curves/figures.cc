@@ -16,29 +16,34 @@ void Append(double value, std::string* out) {
 
 }  // namespace
 
+std::optional<double> Figures::Find(const std::string& name) const {
+  const auto found = std::find_if(values.begin(), values.end(),
+                                  [&](const auto& value) { return value.first == name; });
+  if (found == values.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<std::string> NamesOf(const std::vector<Figures>& rows) {
+  std::vector<std::string> names;
+  for (const Figures& row : rows) {
+    for (const auto& [name, value] : row.values) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
+  return names;
+}
+
 std::string FormatCsv(const std::vector<Figures>& rows) {
-  struct Column {
-    const char* name;
-    std::optional<double> Figures::*figure;
-  };
-  std::vector<Column> columns = {{"accuracy", &Figures::accuracy},
-                                 {"val_loss", &Figures::validation_loss},
-                                 {"val_accuracy", &Figures::validation_accuracy}};
-  std::erase_if(columns, [&](const Column& column) {
-    return std::none_of(rows.begin(), rows.end(),
-                        [&](const Figures& row) { return (row.*column.figure).has_value(); });
-  });
-  std::string text = "epoch,steps,seconds,loss";
-  for (const Column& column : columns) text += std::string(",") + column.name;
+  const std::vector<std::string> names = NamesOf(rows);
+  std::string text = "epoch,steps,seconds";
+  for (const std::string& name : names) text += "," + name;
   text += "\n";
   for (const Figures& row : rows) {
     text += std::to_string(row.epoch) + "," + std::to_string(row.steps) + ",";
     Append(row.seconds, &text);
-    text += ",";
-    Append(row.loss, &text);
-    for (const Column& column : columns) {
+    for (const std::string& name : names) {
       text += ",";
-      if (const auto& figure = row.*column.figure) Append(*figure, &text);
+      if (const std::optional<double> value = row.Find(name)) Append(*value, &text);
     }
     text += "\n";
   }

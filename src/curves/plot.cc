@@ -144,27 +144,23 @@ class SvgPanel {
 }  // namespace
 
 std::vector<Panel> PanelsOf(const std::vector<Figures>& rows) {
-  const auto add = [&](const char* name, char mark, auto figure, Panel* panel) {
+  const auto add = [&](const std::string& figure, const char* name, char mark, Panel* panel) {
     Series series{.name = name, .mark = mark, .values = {}};
     for (const Figures& row : rows) {
-      const std::optional<double> value = figure(row);
+      const std::optional<double> value = row.Find(figure);
       if (!value) return;
       series.values.push_back(*value);
     }
     panel->series.push_back(std::move(series));
   };
-  Panel loss{.title = "loss", .series = {}};
-  add(
-      "training", 't', [](const Figures& row) { return std::optional(row.loss); }, &loss);
-  add(
-      "validation", 'v', [](const Figures& row) { return row.validation_loss; }, &loss);
-  Panel accuracy{.title = "accuracy", .series = {}};
-  add(
-      "training", 't', [](const Figures& row) { return row.accuracy; }, &accuracy);
-  add(
-      "validation", 'v', [](const Figures& row) { return row.validation_accuracy; }, &accuracy);
-  std::vector<Panel> panels = {std::move(loss)};
-  if (!accuracy.series.empty()) panels.push_back(std::move(accuracy));
+  std::vector<Panel> panels;
+  for (const std::string& name : NamesOf(rows)) {
+    if (name.starts_with(kValidationPrefix)) continue;
+    Panel panel{.title = name, .series = {}};
+    add(name, "training", 't', &panel);
+    add(kValidationPrefix + name, "validation", 'v', &panel);
+    if (!panel.series.empty()) panels.push_back(std::move(panel));
+  }
   return panels;
 }
 

@@ -21,7 +21,7 @@ struct Panel {
   std::vector<Series> series;  // Of the same length.
 };
 
-// "loss" and, where it was computed, "accuracy": of training and of validation.
+// One for each figure that all rows have, of training and of validation.
 std::vector<Panel> PanelsOf(const std::vector<Figures>& rows);
 
 // `width` and `height` in characters, without the axes; at least 2. Where two series

@@ -1,5 +1,6 @@
 #include "model/graph.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -138,6 +139,20 @@ void AddLayerNames(const ModelScope& scope, const std::string& prefix,
   }
 }
 
+// Keras's names of the outputs: those of the layers, with a number where one has several.
+std::vector<std::string> OutputNames(const ModelScope& scope) {
+  std::vector<std::string> names;
+  for (const ScopeTensor& output : scope.outputs) {
+    const std::string& layer = scope.layers[static_cast<std::size_t>(output.layer)].name;
+    std::string name = layer;
+    for (int i = 1; std::find(names.begin(), names.end(), name) != names.end(); ++i) {
+      name = layer + "_" + std::to_string(i);
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
 }  // namespace
 
 Result<Graph> ReadGraph(const nlohmann::json& architecture, const ModelLimits& limits) {
@@ -149,6 +164,7 @@ Result<Graph> ReadGraph(const nlohmann::json& architecture, const ModelLimits& l
   DNC_ASSIGN(std::vector<int> outputs, flattener.Add(scope, inputs, {"", scope.frozen}));
   Graph graph = flattener.Take();
   graph.outputs = std::move(outputs);
+  graph.output_names = OutputNames(scope);
   graph.sequential = scope.sequential;
   graph.all_named = scope.all_named;
   graph.name = scope.name;

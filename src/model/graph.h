@@ -48,6 +48,7 @@ struct Graph {
   std::string name;
   std::vector<GraphNode> nodes;  // The inputs first, in the model's order.
   std::vector<int> outputs;
+  std::vector<std::string> output_names;  // As Keras calls them; all different.
   std::vector<JoinedInput> joined;
   std::vector<GraphMember> members;
   std::optional<array::Shape> build_input_shape;  // Of a Sequential.

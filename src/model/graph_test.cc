@@ -226,21 +226,26 @@ TEST(GraphTest, ManyCallsOfModelsThatCallModelsAreRefused) {
               FailsWith(ErrorCode::kTooLarge, HasSubstr("")));
 }
 
+Result<Model> BindShape(const Model& model, array::Shape shape) {
+  const array::ColumnSpec x{"x", array::DType::kFloat32, std::move(shape), {}};
+  return BindInputShapes(model, {&x, 1});
+}
+
 TEST(GraphTest, AnAxisWithoutALengthTakesThatOfTheData) {
   const Model model = MustParse(
       test::OneLayerJson("[7, null, null, 3]", "Conv2D", R"("filters": 2, "kernel_size": 3)"));
   EXPECT_TRUE(model.has_variable_axes());
   EXPECT_THAT(model.layers[0].variable_axes, ElementsAre(true, true, false));
-  const Result<Model> bound = BindInputShape(model, {9, 11, 3});
+  const Result<Model> bound = BindShape(model, {9, 11, 3});
   ASSERT_THAT(bound, ::dnc::test::Succeeds());
   EXPECT_THAT(bound->input_shape(), ElementsAre(9, 11, 3));
   EXPECT_THAT(bound->output_shape(), ElementsAre(7, 9, 2));
   EXPECT_EQ(bound->weight_count, model.weight_count);
   EXPECT_EQ(FormatModel(*bound), FormatModel(model));
-  EXPECT_THAT(BindInputShape(model, {9, 11, 4}),
+  EXPECT_THAT(BindShape(model, {9, 11, 4}),
               FailsWith(ErrorCode::kInvalidArgument,
                         AllOf(HasSubstr("(-1, -1, 3)"), HasSubstr("(9, 11, 4)"))));
-  EXPECT_THAT(BindInputShape(model, {2, 11, 3}),
+  EXPECT_THAT(BindShape(model, {2, 11, 3}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("does not fit")));
   EXPECT_THAT(
       Parse(test::SequentialJson(test::InputJson("[null, null, 3]") + "," +

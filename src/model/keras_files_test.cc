@@ -108,7 +108,7 @@ TEST(KerasFilesTest, WhatIsLoadedAndSavedAgainIsTheSameModel) {
   const ::dnc::test::TemporaryFolder folder;
   const Result<TrainedModel> loaded = LoadH5(path);
   ASSERT_THAT(loaded, ::dnc::test::Succeeds());
-  EXPECT_EQ(loaded->model.compile.loss, LossKind::kCategoricalCrossentropy);
+  EXPECT_EQ(loaded->model.compile.outputs[0].loss->kind, LossKind::kCategoricalCrossentropy);
   EXPECT_NEAR(loaded->model.compile.optimizer.learning_rate, 0.01, 1e-8);
   ASSERT_THAT(SaveH5(*loaded, folder / "m.h5"), ::dnc::test::Succeeds());
   const Result<TrainedModel> again = LoadH5(folder / "m.h5");

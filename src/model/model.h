@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "array/column.h"
 #include "array/shape.h"
 #include "base/result.h"
+#include "model/compile_config.h"
 
 namespace dnc::model {
 
@@ -261,123 +263,6 @@ struct WeightSpec {
   std::uint64_t count = 0;
 };
 
-enum class OptimizerKind : std::uint8_t {
-  kSgd,
-  kAdam,
-  kAdamW,
-  kRmsprop,
-  kAdagrad,
-  kAdadelta,
-  kAdamax,
-  kNadam,
-  kFtrl,
-  kLion,
-};
-
-enum class ScheduleKind : std::uint8_t {
-  kNone,  // Optimizer::learning_rate alone counts.
-  kExponentialDecay,
-  kPiecewiseConstantDecay,
-  kPolynomialDecay,
-  kInverseTimeDecay,
-  kCosineDecay,
-  kCosineDecayRestarts,
-};
-
-// A learning rate as a function of the step; the options as Keras names them.
-struct LearningRateSchedule {
-  ScheduleKind kind = ScheduleKind::kNone;
-  double initial_learning_rate = 0;
-  double decay_steps = 1;  // Also first_decay_steps.
-  double decay_rate = 0;
-  bool staircase = false;
-  std::vector<double> boundaries;  // One less than `values`.
-  std::vector<double> values;
-  double end_learning_rate = 1e-4;
-  double power = 1;
-  bool cycle = false;
-  double alpha = 0;
-  bool has_warmup = false;
-  double warmup_target = 0;
-  double warmup_steps = 0;
-  double t_mul = 2;
-  double m_mul = 1;
-};
-
-// How a model is optimized; each kind reads what Keras gives it.
-struct Optimizer {
-  OptimizerKind kind = OptimizerKind::kSgd;
-  // One of Keras before 2.11 (optimizer_v2, and Keras 1 and 2.0 to 2.3): RMSprop and
-  // Adagrad add epsilon outside the root, Nadam's momentum warms up slowly.
-  bool legacy = false;
-  double learning_rate = 0.01;
-  LearningRateSchedule schedule;
-  double decay = 0;  // Legacy: learning_rate / (1 + decay * step).
-  double momentum = 0;
-  bool nesterov = false;
-  double beta_1 = 0.9;
-  double beta_2 = 0.999;
-  double epsilon = 1e-7;
-  bool amsgrad = false;
-  double rho = 0.9;
-  bool centered = false;
-  double initial_accumulator_value = 0.1;
-  double schedule_decay = 1;  // Nadam; 0.004 where it is legacy.
-  double learning_rate_power = -0.5;
-  double l1_regularization_strength = 0;
-  double l2_regularization_strength = 0;
-  double l2_shrinkage_regularization_strength = 0;
-  double beta = 0;
-  double weight_decay = 0;
-  // At most one of these is not 0, which means none.
-  double clipvalue = 0;
-  double clipnorm = 0;
-  double global_clipnorm = 0;
-};
-
-// The learning rate of the step number `step`, the first being 0: schedule and decay
-// are applied, Adam's correction of bias is not.
-double LearningRateAt(const Optimizer& optimizer, std::uint64_t step);
-
-enum class LossKind : std::uint8_t {
-  kCategoricalCrossentropy,
-  kSparseCategoricalCrossentropy,
-  kBinaryCrossentropy,
-  kMeanSquaredError,
-  kHinge,
-  kMeanAbsoluteError,
-  kMeanAbsolutePercentageError,
-  kMeanSquaredLogarithmicError,
-  kSquaredHinge,
-  kCategoricalHinge,
-  kHuber,
-  kLogCosh,
-  kPoisson,
-  kKullbackLeiblerDivergence,
-  kCosineSimilarity,
-};
-
-// Keras's name of a loss: "mean_squared_error".
-const char* LossName(LossKind loss);
-
-// How "accuracy" compares: Keras's binary_accuracy (by threshold) for an output of
-// width 1 and its categorical_accuracy for others; or one of them whatever the width.
-enum class AccuracyRule : std::uint8_t { kByShape, kBinary, kCategorical };
-
-struct CompileConfig {
-  Optimizer optimizer;
-  LossKind loss = LossKind::kMeanSquaredError;
-  bool from_logits = false;
-  double label_smoothing = 0;  // Categorical and binary cross-entropy.
-  double huber_delta = 1;
-  bool sum_reduction = false;  // The loss of a batch is the sum over it, not the mean.
-  bool accuracy = false;       // Whether an accuracy that is computed is among the metrics.
-  AccuracyRule accuracy_rule = AccuracyRule::kByShape;
-  // Metrics that are kept in training_config_json but not computed, by name.
-  std::vector<std::string> uncomputed_metrics;
-  std::string metrics_json = "[]";  // All of them, as they were given.
-};
-
 // A group of an .h5: a layer of the model, or a model among its layers.
 struct WeightGroup {
   std::string name;
@@ -407,6 +292,8 @@ struct Model {
   bool sequential = false;  // Keras's Sequential, of whose files the input is no layer.
   std::vector<int> output_layers;
   int output_layer = 0;  // The first of them.
+  // Of each, as Keras calls them: the layer's, or that of the model within the model.
+  std::vector<std::string> output_names;
   std::vector<WeightSpec> weights;
   std::uint64_t weight_count = 0;          // Elements of the flat vector.
   std::vector<WeightGroup> weight_groups;  // Of every layer, in Keras's order.
@@ -423,6 +310,11 @@ struct Model {
   std::string full_config_json;
 
   const array::Shape& input_shape() const { return layers.front().output_shape; }
+  // The layer that gives the output of this number.
+  const Layer& output(int index) const {
+    const int layer = output_layers[static_cast<std::size_t>(index)];
+    return layers[static_cast<std::size_t>(layer)];
+  }
   const array::Shape& output_shape() const { return layers[output_layer].output_shape; }
   // Elements of one sample of all inputs, and of all outputs.
   std::uint64_t input_elements() const;
@@ -449,21 +341,31 @@ Result<Model> ParseModel(std::string_view json, const std::string& name,
 // The model as one JSON text that ParseModel reads back to an equal model.
 std::string FormatModel(const Model& model);
 
-// The model for samples of this shape (equal up to trailing axes of length 1), where
-// an axis of its input has no fixed length; otherwise the model as it is. The weights
-// are the same.
-// Errors: kInvalidArgument, a shape that does not fit, both named; kUnsupported, one of
-// several inputs; those of ParseModel.
-Result<Model> BindInputShape(const Model& model, const array::Shape& shape);
+// The columns of a dataset that hold the model's inputs: of a model with one input "x" or
+// what the InputLayer is called; of one with several a column for each, called as its
+// InputLayer, or "x" with all inputs of a sample one behind the other.
+// Errors: kInvalidArgument, they are not there, with the columns found and expected.
+Result<std::vector<int>> FindInputs(const Model& model, std::span<const array::ColumnSpec> columns);
+// Those that hold the labels: of a model with one trained output "y" or what the output
+// is called; of one with several a column for each, called as the output. Errors: as above.
+Result<std::vector<int>> FindLabels(const Model& model, std::span<const array::ColumnSpec> columns);
 
-// Checks that samples of these columns can be trained on: the input's shape (equal
-// up to trailing axes of length 1; of several inputs all elements of a sample, one
-// input behind the other), the labels' shape against the output and loss,
-// and `class_count` (0: unknown) against the output's width.
-// Errors: kInvalidArgument, naming both shapes; kUnsupported, several outputs; those
-// of BindInputShape.
-Status CheckColumns(const Model& model, const array::ColumnSpec& x, const array::ColumnSpec& y,
-                    std::uint64_t class_count);
+// The model for samples of these columns (shapes equal up to trailing axes of length 1),
+// where an axis of an input has no fixed length; otherwise the model as it is. The
+// weights are the same.
+// Errors: kInvalidArgument, a shape that does not fit, both named; kUnsupported, several
+// inputs in one column; those of ParseModel.
+Result<Model> BindInputShapes(const Model& model, std::span<const array::ColumnSpec> x);
+
+// Checks that samples of these columns can be trained on: each input's shape (equal
+// up to trailing axes of length 1; of several inputs in one column all elements of a
+// sample, one input behind the other), and each trained output's labels against its
+// shape and loss, and `class_counts` (an element for each column of labels; 0: unknown)
+// against its width. No columns of labels: only the inputs are checked.
+// Errors: kInvalidArgument, naming both shapes; those of BindInputShapes.
+Status CheckColumns(const Model& model, std::span<const array::ColumnSpec> x,
+                    std::span<const array::ColumnSpec> y,
+                    std::span<const std::uint64_t> class_counts);
 
 // Initial weights, as the layers' initializers define them; a function of the
 // model and the seed alone.

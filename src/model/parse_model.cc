@@ -62,7 +62,7 @@ Result<Sections> FindSections(const json& document) {
 // How an axis of variable length is filled in.
 struct InputLengths {
   std::int64_t stand_in = 64;
-  std::optional<array::Shape> bound;  // The shape of the one input.
+  std::vector<array::Shape> bound;  // The shape of each input; empty: not known.
 };
 
 // Equal, where an axis of variable length in `given` equals any.
@@ -101,6 +101,7 @@ class ModelBuilder {
     model_.sequential = graph_.sequential;
     model_.output_layers = graph_.outputs;
     model_.output_layer = graph_.outputs.front();
+    model_.output_names = graph_.output_names;
     model_.input_count = 0;
     for (const Layer& layer : model_.layers) {
       if (layer.kind == LayerKind::kInput) ++model_.input_count;
@@ -167,16 +168,19 @@ class ModelBuilder {
   Status FillVariableAxes(LayerDraft* input) const {
     if (!input->given_input_shape) return {};
     const array::Shape given = *input->given_input_shape;
-    if (lengths_.bound && !Matches(given, *lengths_.bound)) {
+    // The inputs are the first layers.
+    const bool is_bound = !lengths_.bound.empty();
+    const array::Shape found = is_bound ? lengths_.bound[model_.layers.size()] : array::Shape();
+    if (is_bound && !Matches(given, found)) {
       return Error{ErrorCode::kInvalidArgument,
                    input->layer.name + ": the input has shape " + array::ShapeText(given) +
                        " (-1 is any length), but the samples have shape " +
-                       array::ShapeText(*lengths_.bound)};
+                       array::ShapeText(found)};
     }
     for (std::size_t i = 0; i < given.size(); ++i) {
       if (given[i] != kVariableAxis) continue;
-      if (lengths_.bound) {
-        (*input->given_input_shape)[i] = (*lengths_.bound)[i];
+      if (is_bound) {
+        (*input->given_input_shape)[i] = found[i];
         continue;
       }
       input->layer.variable_axes.resize(given.size(), false);
@@ -494,7 +498,7 @@ Result<Model> BuildModel(std::string_view text, const ModelLimits& limits,
                BuildModel(R"({"model_config":)" + model.model_config_json + "}", limits, lengths));
   }
   if (sections.compile != nullptr) {
-    DNC_ASSIGN(model.compile, ReadCompileSection(ResolveLogLoss(*sections.compile, model)));
+    DNC_ASSIGN(model.compile, ReadCompileSection(*sections.compile, model));
     model.has_compile = true;
     model.training_config_json = FormatTrainingConfig(model.compile);
   }
@@ -520,19 +524,23 @@ Result<Model> ParseModel(std::string_view json_text, const std::string& name,
   return Build(json_text, name, limits, {});
 }
 
-Result<Model> BindInputShape(const Model& model, const array::Shape& shape) {
+Result<Model> BindInputShapes(const Model& model, std::span<const array::ColumnSpec> x) {
   if (!model.has_variable_axes()) return model;
-  if (model.input_count != 1) {
+  if (x.size() != static_cast<std::size_t>(model.input_count)) {
     return Error{ErrorCode::kUnsupported,
                  "the model has " + std::to_string(model.input_count) +
-                     " inputs, and some of their axes have no fixed length; that is supported of "
-                     "one input only: give the axes a length"};
+                     " inputs, and some of their axes have no fixed length: expected a column of "
+                     "samples for each input, found " +
+                     std::to_string(x.size()) + "; or give the axes a length"};
   }
   InputLengths lengths;
-  lengths.bound = shape;
-  const std::size_t rank = model.input_shape().size();
-  while (lengths.bound->size() < rank) lengths.bound->push_back(1);
-  while (lengths.bound->size() > rank && lengths.bound->back() == 1) lengths.bound->pop_back();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    array::Shape shape = x[i].shape;
+    const std::size_t rank = model.layers[i].output_shape.size();
+    while (shape.size() < rank) shape.push_back(1);
+    while (shape.size() > rank && shape.back() == 1) shape.pop_back();
+    lengths.bound.push_back(std::move(shape));
+  }
   DNC_ASSIGN(Model bound, Build(FormatModel(model), model.name, {}, lengths));
   bound.weight_groups = model.weight_groups;
   bound.keras_file = model.keras_file;
@@ -576,7 +584,7 @@ Status ReadTrainingConfig(std::string_view text, const ModelLimits& limits, Mode
   try {
     json document;
     DNC_TRY(ParseJsonText(text, limits.json_bytes_max, &document));
-    DNC_ASSIGN(model->compile, ReadCompileSection(document));
+    DNC_ASSIGN(model->compile, ReadCompileSection(document, *model));
     model->has_compile = true;
     model->training_config_json = FormatTrainingConfig(model->compile);
     return {};

@@ -38,7 +38,7 @@ TEST(ParseModelTest, ReadsTheExampleOfFashionMnist) {
   EXPECT_THAT(model.input_shape(), ElementsAre(28, 28, 1));
   EXPECT_THAT(model.output_shape(), ElementsAre(10));
   EXPECT_TRUE(model.has_compile);
-  EXPECT_EQ(model.compile.loss, LossKind::kSparseCategoricalCrossentropy);
+  EXPECT_EQ(model.compile.outputs[0].loss->kind, LossKind::kSparseCategoricalCrossentropy);
   EXPECT_EQ(model.layers[1].kind, LayerKind::kRescaling);
   EXPECT_DOUBLE_EQ(model.layers[1].rescale * 255, 1);
 }

@@ -18,26 +18,6 @@ std::uint64_t SaturatingMultiply(std::uint64_t a, std::uint64_t b) {
   return a != 0 && b > UINT64_MAX / a ? UINT64_MAX : a * b;
 }
 
-// Classes by the labels' statistics; 0: unknown.
-std::uint64_t ClassCount(const shard::Manifest& manifest, const std::string& split, int column) {
-  const shard::SplitInfo* info = manifest.FindSplit(split);
-  if (info == nullptr || static_cast<std::size_t>(column) >= info->statistics.size()) return 0;
-  const auto& counts = info->statistics[static_cast<std::size_t>(column)].class_counts;
-  if (counts.empty()) return 0;
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(counts.rbegin()->first + 1, 0));
-}
-
-Result<int> FindColumn(const shard::Manifest& manifest, const char* name) {
-  const int index = manifest.ColumnIndex(name);
-  if (index >= 0) return index;
-  std::string columns;
-  for (const array::ColumnSpec& column : manifest.columns) {
-    columns += (columns.empty() ? "" : ", ") + column.name;
-  }
-  return Error{ErrorCode::kCorrupt,
-               "the data have no column \"" + std::string(name) + "\", only " + columns};
-}
-
 Result<stream::Plan> MakePlan(const Project& project, stream::PlanOptions options) {
   options.window_samples = training::GridWindowSamples(project.manifest, options.split);
   Result<stream::Plan> plan = stream::Plan::Create(&project.manifest, options);
@@ -56,9 +36,10 @@ std::uint64_t BatchBytes(const Project& project) {
   }
   std::uint64_t sample_bytes = SaturatingMultiply(elements, 3 * sizeof(float));
   // Batches wait in up to four slots.
-  for (const int column : {project.x_column, project.y_column}) {
-    const auto& spec = project.manifest.columns[static_cast<std::size_t>(column)];
-    sample_bytes = SaturatingAdd(sample_bytes, SaturatingMultiply(spec.sample_bytes(), 4));
+  for (const std::vector<int>* columns : {&project.x_columns, &project.y_columns}) {
+    for (const array::ColumnSpec& spec : array::SelectColumns(project.manifest.columns, *columns)) {
+      sample_bytes = SaturatingAdd(sample_bytes, SaturatingMultiply(spec.sample_bytes(), 4));
+    }
   }
   return SaturatingMultiply(sample_bytes, project.fit.batch_size);
 }
@@ -91,8 +72,8 @@ trainer::TrainerOptions Project::TrainerOptionsFor(int threads) const {
   trainer::TrainerOptions options;
   options.threads = threads;
   options.batch_size_max = fit.batch_size;
-  options.x = manifest.columns[static_cast<std::size_t>(x_column)];
-  options.y = manifest.columns[static_cast<std::size_t>(y_column)];
+  options.x = array::SelectColumns(manifest.columns, x_columns);
+  options.y = array::SelectColumns(manifest.columns, y_columns);
   return options;
 }
 
@@ -155,13 +136,20 @@ Result<Project> ParseProject(const proto::ProjectWork& work, const OwnerLimits& 
   if (project.fit.batch_size == 0) {
     return Error{ErrorCode::kCorrupt, label + ": a batch size of 0"};
   }
-  DNC_ASSIGN(project.x_column, FindColumn(project.manifest, "x"));
-  DNC_ASSIGN(project.y_column, FindColumn(project.manifest, "y"));
   const auto& columns = project.manifest.columns;
-  DNC_TRY(
-      model::CheckColumns(project.model, columns[static_cast<std::size_t>(project.x_column)],
-                          columns[static_cast<std::size_t>(project.y_column)],
-                          ClassCount(project.manifest, project.fit.train_split, project.y_column)));
+  const auto corrupt = [&](const Error& error) {
+    return Error{ErrorCode::kCorrupt, label + ": " + error.message};
+  };
+  Result<std::vector<int>> x = model::FindInputs(project.model, columns);
+  if (!x.ok()) return corrupt(x.error());
+  Result<std::vector<int>> y = model::FindLabels(project.model, columns);
+  if (!y.ok()) return corrupt(y.error());
+  project.x_columns = *std::move(x);
+  project.y_columns = *std::move(y);
+  DNC_TRY(model::CheckColumns(
+      project.model, array::SelectColumns(columns, project.x_columns),
+      array::SelectColumns(columns, project.y_columns),
+      project.manifest.ClassCounts(project.fit.train_split, project.y_columns)));
 
   const std::uint64_t weights = project.model.weight_count;
   project.memory.programs_bytes = ProgramsBytes(limits.cores);

@@ -50,8 +50,8 @@ struct Project {
   proto::FitSettings fit;
   model::Model model;
   shard::Manifest manifest;
-  int x_column = 0;
-  int y_column = 0;
+  std::vector<int> x_columns;  // Of the manifest.
+  std::vector<int> y_columns;
   MemoryNeed memory;
 
   trainer::TrainerOptions TrainerOptionsFor(int threads) const;

@@ -124,8 +124,8 @@ Result<trainer::Totals> TaskRunner::RunPlan(const agent::Task& task,
   pass.kind = train ? trainer::BatchKind::kTrain : trainer::BatchKind::kEvaluate;
   pass.batch_size = project_->fit.batch_size;
   pass.seed = DeriveSeed(project_->fit.seed, std::uint64_t{task.epoch} + 1, task.task_index);
-  pass.x_column = project_->x_column;
-  pass.y_column = project_->y_column;
+  pass.x_columns = project_->x_columns;
+  pass.y_columns = project_->y_columns;
   pass.progress = [this, &progress](std::uint64_t samples_done) {
     progress(samples_done);
     return !*options_.cancelled;

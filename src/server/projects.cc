@@ -76,15 +76,6 @@ Result<std::uint64_t> SamplesOfSplit(const shard::Manifest& manifest, const std:
                  "\", but the manifest's splits are " + known);
 }
 
-// Classes by the labels' statistics; 0: unknown.
-std::uint64_t ClassCount(const shard::Manifest& manifest, const std::string& split, int column) {
-  const auto& statistics = manifest.FindSplit(split)->statistics;
-  if (static_cast<std::size_t>(column) >= statistics.size()) return 0;
-  const auto& counts = statistics[static_cast<std::size_t>(column)].class_counts;
-  if (counts.empty() || counts.rbegin()->first < 0) return 0;
-  return static_cast<std::uint64_t>(counts.rbegin()->first) + 1;
-}
-
 Status CheckModel(const model::Model& model, const shard::Manifest& manifest,
                   const std::string& train_split) {
   if (!model.has_compile) {
@@ -92,14 +83,11 @@ Status CheckModel(const model::Model& model, const shard::Manifest& manifest,
         "model: it has no \"compile\" section with an optimizer and a loss, so it "
         "cannot be trained");
   }
-  const int x = manifest.ColumnIndex("x");
-  const int y = manifest.ColumnIndex("y");
-  if (x < 0 || y < 0) {
-    return Invalid(std::string("manifest: it has no column \"") + (x < 0 ? "x" : "y") + "\"");
-  }
-  return model::CheckColumns(model, manifest.columns[static_cast<std::size_t>(x)],
-                             manifest.columns[static_cast<std::size_t>(y)],
-                             ClassCount(manifest, train_split, y));
+  DNC_ASSIGN(const std::vector<int> x, model::FindInputs(model, manifest.columns));
+  DNC_ASSIGN(const std::vector<int> y, model::FindLabels(model, manifest.columns));
+  return model::CheckColumns(model, array::SelectColumns(manifest.columns, x),
+                             array::SelectColumns(manifest.columns, y),
+                             manifest.ClassCounts(train_split, y));
 }
 
 }  // namespace

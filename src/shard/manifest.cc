@@ -585,6 +585,20 @@ int Manifest::ColumnIndex(std::string_view column) const {
   return -1;
 }
 
+std::vector<std::uint64_t> Manifest::ClassCounts(std::string_view split,
+                                                 std::span<const int> columns_of_labels) const {
+  std::vector<std::uint64_t> counts(columns_of_labels.size(), 0);
+  const SplitInfo* const info = FindSplit(split);
+  for (std::size_t i = 0; info != nullptr && i < counts.size(); ++i) {
+    const auto column = static_cast<std::size_t>(columns_of_labels[i]);
+    if (column >= info->statistics.size()) continue;
+    const auto& classes = info->statistics[column].class_counts;
+    if (classes.empty() || classes.rbegin()->first < 0) continue;
+    counts[i] = static_cast<std::uint64_t>(classes.rbegin()->first) + 1;
+  }
+  return counts;
+}
+
 std::string FormatManifest(const Manifest& manifest) {
   OrderedJson columns = OrderedJson::array();
   for (const array::ColumnSpec& column : manifest.columns) columns.push_back(ColumnJson(column));

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,6 +91,10 @@ struct Manifest {
   const SplitInfo* FindSplit(std::string_view split) const;
   // Index of the column, or -1.
   int ColumnIndex(std::string_view column) const;
+  // Of each of these columns, by index: the number of classes that the labels of a split
+  // are of; 0 where they were not counted.
+  std::vector<std::uint64_t> ClassCounts(std::string_view split,
+                                         std::span<const int> columns_of_labels) const;
 };
 
 struct ManifestLimits {

@@ -175,13 +175,58 @@ Result<std::size_t> SampleAxis(const ArrayContainer& container, std::size_t entr
 }
 
 // A short list of what is not read.
-std::string LeftOut(const ArrayContainer& container, std::size_t x, std::optional<std::size_t> y) {
+std::string LeftOut(const ArrayContainer& container, const std::vector<std::size_t>& read) {
   std::string list;
   for (std::size_t i = 0; i < container.entries().size() && list.size() <= 200; ++i) {
-    if (i == x || i == y) continue;
+    if (std::find(read.begin(), read.end(), i) != read.end()) continue;
     list += (list.empty() ? "" : ", ") + container.entries()[i].name;
   }
   return list;
+}
+
+// "/group/data" is the column "data".
+std::string ColumnName(const std::string& name) { return name.substr(name.rfind('/') + 1); }
+
+// Vectors are of one number a sample, whichever way MATLAB writes them.
+Result<std::unique_ptr<ArrayInput>> OpenAsColumn(const ArrayContainer& container, std::size_t entry,
+                                                 std::optional<int> sample_axis) {
+  DNC_ASSIGN(const Shape shape, container.ShapeOf(entry));
+  if (container.is_matlab() && !sample_axis && VectorAxis(shape)) {
+    return OpenAsLabels(container, entry);
+  }
+  DNC_ASSIGN(const std::size_t axis, SampleAxis(container, entry, sample_axis, std::nullopt));
+  return container.Open(entry, axis);
+}
+
+Result<std::unique_ptr<SampleSource>> OpenColumns(const ArrayContainer& container,
+                                                  const SourceOptions& options) {
+  if (!options.variable.empty() || !options.labels_path.empty() ||
+      (!options.labels_variable.empty() && options.labels_variable != kNoLabels)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 container.name() +
+                     ": --columns names all arrays to read, so that --variable, --labels and "
+                     "--labels-variable have no place beside it"};
+  }
+  ArraySourceInput arrays;
+  std::vector<std::size_t> read;
+  for (const std::string& name : options.table.columns) {
+    DNC_ASSIGN(const std::size_t entry, FindNamed(container, name));
+    DNC_ASSIGN(auto input, OpenAsColumn(container, entry, options.sample_axis));
+    const std::string column = ColumnName(container.entries()[entry].name);
+    for (const NamedArray& other : arrays.arrays) {
+      if (other.column != column) continue;
+      return Error{ErrorCode::kInvalidArgument,
+                   container.name() + ": --columns names two arrays called " + column};
+    }
+    arrays.description +=
+        (read.empty() ? container.format() + " " : ", ") + column + " " + input->info().TypeText();
+    read.push_back(entry);
+    arrays.arrays.push_back({column, std::move(input)});
+  }
+  const std::string left_out = LeftOut(container, read);
+  if (!left_out.empty()) arrays.description += "; not read: " + left_out;
+  arrays.file_bytes = container.file_bytes();
+  return MakeArraySource(std::move(arrays));
 }
 
 }  // namespace
@@ -201,6 +246,7 @@ const std::vector<std::string>& LabelNames() {
 
 Result<std::unique_ptr<SampleSource>> OpenContainer(const ArrayContainer& container,
                                                     const SourceOptions& options) {
+  if (!options.table.columns.empty()) return OpenColumns(container, options);
   DNC_ASSIGN(const std::size_t x, ChooseFeatures(container, options));
   DNC_ASSIGN(const std::optional<std::size_t> y, ChooseLabels(container, options, x));
   if (y && !options.labels_path.empty()) {
@@ -208,25 +254,28 @@ Result<std::unique_ptr<SampleSource>> OpenContainer(const ArrayContainer& contai
                                                   container.entries()[*y].name + "), so " +
                                                   options.labels_path + " is one too many"};
   }
-  ArraySourceInput arrays;
+  std::unique_ptr<ArrayInput> labels;
   if (y) {
-    DNC_ASSIGN(arrays.y, OpenAsLabels(container, *y));
+    DNC_ASSIGN(labels, OpenAsLabels(container, *y));
   } else {
-    DNC_ASSIGN(arrays.y, OpenLabels(options));
+    DNC_ASSIGN(labels, OpenLabels(options));
   }
   std::optional<std::uint64_t> label_count;
-  if (arrays.y != nullptr) label_count = arrays.y->info().sample_count();
+  if (labels != nullptr) label_count = labels->info().sample_count();
   DNC_ASSIGN(const std::size_t axis, SampleAxis(container, x, options.sample_axis, label_count));
-  DNC_ASSIGN(arrays.x, container.Open(x, axis));
+  DNC_ASSIGN(auto features, container.Open(x, axis));
+  ArraySourceInput arrays;
   arrays.description =
-      container.format() + " " + container.entries()[x].name + " " + arrays.x->info().TypeText();
-  if (arrays.y != nullptr) {
+      container.format() + " " + container.entries()[x].name + " " + features->info().TypeText();
+  if (labels != nullptr) {
     arrays.description += ", " + (y ? container.entries()[*y].name : std::string("labels")) + " " +
-                          arrays.y->info().TypeText();
+                          labels->info().TypeText();
   }
-  const std::string left_out = LeftOut(container, x, y);
+  const std::string left_out = LeftOut(container, {x, y.value_or(x)});
   if (!left_out.empty()) arrays.description += "; not read: " + left_out;
   arrays.file_bytes = container.file_bytes();
+  arrays.arrays.push_back({"x", std::move(features)});
+  if (labels != nullptr) arrays.arrays.push_back({"y", std::move(labels)});
   return MakeArraySource(std::move(arrays));
 }
 

@@ -4,7 +4,8 @@
 // The features are the array that options.variable names; else the only array
 // there is; else the one whose name is in FeatureNames(). The labels are
 // options.labels_variable ("-": none), else the one named in LabelNames(). Two
-// candidates are an error that lists all, as none is.
+// candidates are an error that lists all, as none is. With options.table.columns instead
+// each array that it names is a column, called as the array is.
 
 #pragma once
 

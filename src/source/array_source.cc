@@ -16,10 +16,13 @@ class ArraySource final : public SampleSource {
   explicit ArraySource(ArraySourceInput input)
       : description_(std::move(input.description)),
         file_bytes_(input.file_bytes),
-        sample_count_(input.x->info().sample_count()),
+        sample_count_(input.arrays.front().input->info().sample_count()),
         remaining_(sample_count_) {
-    Add("x", std::move(input.x));
-    if (input.y != nullptr) Add("y", std::move(input.y));
+    for (NamedArray& array : input.arrays) {
+      const ArrayInfo& info = array.input->info();
+      columns_.push_back({array.column, info.dtype, info.sample_shape(), {}});
+      inputs_.push_back(std::move(array.input));
+    }
   }
 
   const std::vector<array::ColumnSpec>& columns() const override { return columns_; }
@@ -54,11 +57,6 @@ class ArraySource final : public SampleSource {
   }
 
  private:
-  void Add(const char* name, std::unique_ptr<ArrayInput> input) {
-    columns_.push_back({name, input->info().dtype, input->info().sample_shape(), {}});
-    inputs_.push_back(std::move(input));
-  }
-
   std::string description_;
   std::optional<std::uint64_t> file_bytes_;
   std::uint64_t sample_count_;
@@ -90,23 +88,27 @@ ArrayLocation SplitArrayLocation(const std::string& location) {
 }
 
 Result<std::unique_ptr<SampleSource>> MakeArraySource(ArraySourceInput input) {
-  const ArrayInput& x = *input.x;
-  if (input.y != nullptr && input.y->info().sample_count() != x.info().sample_count()) {
+  const ArrayInfo& first = input.arrays.front().input->info();
+  for (const NamedArray& array : input.arrays) {
+    const ArrayInfo& info = array.input->info();
+    if (info.sample_count() == first.sample_count()) continue;
     return Error{ErrorCode::kInvalidArgument,
-                 x.info().name + ": " + std::to_string(x.info().sample_count()) + " samples, but " +
-                     input.y->info().name + " has " +
-                     std::to_string(input.y->info().sample_count()) + " labels"};
+                 first.name + ": " + std::to_string(first.sample_count()) + " samples, but " +
+                     info.name + " has " + std::to_string(info.sample_count()) +
+                     (array.column == "y" ? " labels" : "")};
   }
   return std::unique_ptr<SampleSource>(std::make_unique<ArraySource>(std::move(input)));
 }
 
 Result<std::unique_ptr<SampleSource>> OpenArrays(const Input& input, const SourceOptions& options) {
+  DNC_ASSIGN(auto x, OpenArray(input, options.sample_axis));
+  DNC_ASSIGN(auto y, OpenLabels(options));
   ArraySourceInput arrays;
-  DNC_ASSIGN(arrays.x, OpenArray(input, options.sample_axis));
-  DNC_ASSIGN(arrays.y, OpenLabels(options));
-  arrays.description = arrays.x->info().format + " " + arrays.x->info().TypeText();
-  if (arrays.y != nullptr) arrays.description += ", labels " + arrays.y->info().TypeText();
+  arrays.description = x->info().format + " " + x->info().TypeText();
+  if (y != nullptr) arrays.description += ", labels " + y->info().TypeText();
   arrays.file_bytes = input.medium_bytes;
+  arrays.arrays.push_back({"x", std::move(x)});
+  if (y != nullptr) arrays.arrays.push_back({"y", std::move(y)});
   return MakeArraySource(std::move(arrays));
 }
 

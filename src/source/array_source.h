@@ -1,11 +1,12 @@
-// Samples from one or two arrays read side by side: features, and labels of the
-// same length.
+// Samples from arrays of the same length read side by side: features, and labels; or any
+// number of columns.
 
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "source/array_input.h"
 #include "source/sample_source.h"
@@ -19,14 +20,18 @@ struct ArrayLocation {
 };
 ArrayLocation SplitArrayLocation(const std::string& location);
 
-struct ArraySourceInput {
-  std::unique_ptr<ArrayInput> x;
-  std::unique_ptr<ArrayInput> y;            // Or null.
-  std::string description;                  // What Describe() says.
-  std::optional<std::uint64_t> file_bytes;  // Of x, for progress.
+struct NamedArray {
+  std::string column;
+  std::unique_ptr<ArrayInput> input;
 };
 
-// Errors: kInvalidArgument, labels of another length than the samples.
+struct ArraySourceInput {
+  std::vector<NamedArray> arrays;           // At least one.
+  std::string description;                  // What Describe() says.
+  std::optional<std::uint64_t> file_bytes;  // Of the first, for progress.
+};
+
+// Errors: kInvalidArgument, arrays of other lengths than the first.
 Result<std::unique_ptr<SampleSource>> MakeArraySource(ArraySourceInput input);
 
 // An npy or idx, with options.labels_path beside it.

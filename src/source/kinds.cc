@@ -73,7 +73,7 @@ std::vector<UsedOption> UsedOptions(const SourceOptions& options) {
   add(table.delimiter != '\0', kCsvFormat, "--delimiter");
   add(table.header.has_value(), kCsvFormat,
       table.header.value_or(true) ? "--header" : "--no-header");
-  add(!table.columns.empty(), kTable, "--columns");
+  add(!table.columns.empty(), kTable | kVariable, "--columns");
   add(!table.drop_columns.empty(), kTable, "--drop-columns");
   add(!table.category_columns.empty(), kTable, "--categories");
   add(table.missing != MissingPolicy::kError, kTable, "--missing");

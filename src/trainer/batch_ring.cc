@@ -25,16 +25,26 @@ std::uint64_t RoundUp(std::uint64_t bytes) {
   return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
 }
 
+std::uint64_t BytesOf(std::span<const std::uint64_t> sizes) {
+  std::uint64_t bytes = 0;
+  for (const std::uint64_t size : sizes) bytes += RoundUp(size);
+  return bytes;
+}
+
 }  // namespace
 
 std::uint64_t BatchRingLayout::slot_bytes() const {
-  return RoundUp(x_bytes) + RoundUp(y_bytes) + RoundUp(weight_bytes);
+  return BytesOf(x_bytes) + BytesOf(y_bytes) + RoundUp(weight_bytes);
 }
 
 BatchRingLayout LayoutFor(const TrainerOptions& options) {
   BatchRingLayout layout;
-  layout.x_bytes = options.batch_size_max * options.x.sample_bytes();
-  layout.y_bytes = options.batch_size_max * options.y.sample_bytes();
+  for (const array::ColumnSpec& column : options.x) {
+    layout.x_bytes.push_back(options.batch_size_max * column.sample_bytes());
+  }
+  for (const array::ColumnSpec& column : options.y) {
+    layout.y_bytes.push_back(options.batch_size_max * column.sample_bytes());
+  }
   if (options.weighted) layout.weight_bytes = options.batch_size_max * sizeof(float);
   layout.slots = layout.slot_bytes() > kLargeSlotBytes ? 2 : 4;
   return layout;
@@ -101,24 +111,33 @@ Result<BatchRing> BatchRing::Open(UniqueFd fd, const BatchRingLayout& layout) {
   return ring;
 }
 
-std::span<std::byte> BatchRing::x(std::uint32_t slot) const {
+std::vector<std::span<std::byte>> BatchRing::Columns(std::uint32_t slot,
+                                                     std::span<const std::uint64_t> sizes,
+                                                     std::uint64_t* offset) const {
   DNC_ASSERT(slot < layout_.slots);
-  if (base_ == nullptr) return {};
-  return {base_ + slot * layout_.slot_bytes(), layout_.x_bytes};
+  std::vector<std::span<std::byte>> columns;
+  for (const std::uint64_t size : sizes) {
+    columns.emplace_back();
+    if (base_ != nullptr) columns.back() = {base_ + slot * layout_.slot_bytes() + *offset, size};
+    *offset += RoundUp(size);
+  }
+  return columns;
 }
 
-std::span<std::byte> BatchRing::y(std::uint32_t slot) const {
-  DNC_ASSERT(slot < layout_.slots);
-  if (base_ == nullptr) return {};
-  return {base_ + slot * layout_.slot_bytes() + RoundUp(layout_.x_bytes), layout_.y_bytes};
+std::vector<std::span<std::byte>> BatchRing::x(std::uint32_t slot) const {
+  std::uint64_t offset = 0;
+  return Columns(slot, layout_.x_bytes, &offset);
+}
+
+std::vector<std::span<std::byte>> BatchRing::y(std::uint32_t slot) const {
+  std::uint64_t offset = BytesOf(layout_.x_bytes);
+  return Columns(slot, layout_.y_bytes, &offset);
 }
 
 std::span<float> BatchRing::weights(std::uint32_t slot) const {
-  DNC_ASSERT(slot < layout_.slots);
-  if (base_ == nullptr) return {};
-  std::byte* const begin =
-      base_ + slot * layout_.slot_bytes() + RoundUp(layout_.x_bytes) + RoundUp(layout_.y_bytes);
-  return {reinterpret_cast<float*>(begin), layout_.weight_bytes / sizeof(float)};
+  std::uint64_t offset = BytesOf(layout_.x_bytes) + BytesOf(layout_.y_bytes);
+  const std::span<std::byte> bytes = Columns(slot, {&layout_.weight_bytes, 1}, &offset)[0];
+  return {reinterpret_cast<float*>(bytes.data()), bytes.size() / sizeof(float)};
 }
 
 }  // namespace dnc::trainer

@@ -1,13 +1,14 @@
-// A few slots of memory that two processes share, each for one batch: the x column
-// of batch_size_max samples, then the y column, then weights if there are any. The parent creates
-// it and passes its descriptor on; its size is sealed, so that neither side can make the other
-// fault by shrinking it.
+// A few slots of memory that two processes share, each for one batch of batch_size_max
+// samples: the columns of the inputs, then those of the labels, then weights if there are
+// any. The parent creates it and passes its descriptor on; its size is sealed, so that
+// neither side can make the other fault by shrinking it.
 
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "trainer/protocol.h"
@@ -16,8 +17,8 @@ namespace dnc::trainer {
 
 struct BatchRingLayout {
   std::uint32_t slots = 2;
-  std::uint64_t x_bytes = 0;  // Of one slot.
-  std::uint64_t y_bytes = 0;
+  std::vector<std::uint64_t> x_bytes;  // Of each column of one slot.
+  std::vector<std::uint64_t> y_bytes;
   std::uint64_t weight_bytes = 0;
 
   std::uint64_t slot_bytes() const;  // Each column starts on a cache line.
@@ -42,14 +43,19 @@ class BatchRing {
   static Result<BatchRing> Open(UniqueFd fd, const BatchRingLayout& layout);
 
   // Requires: slot < layout().slots.
-  std::span<std::byte> x(std::uint32_t slot) const;
-  std::span<std::byte> y(std::uint32_t slot) const;
+  std::vector<std::span<std::byte>> x(std::uint32_t slot) const;
+  std::vector<std::span<std::byte>> y(std::uint32_t slot) const;
   std::span<float> weights(std::uint32_t slot) const;
   const BatchRingLayout& layout() const { return layout_; }
   int fd() const { return fd_.get(); }
 
  private:
   Status Map();
+  // The columns of these sizes, of which the first begins at `offset` of the slot, which
+  // is moved behind them.
+  std::vector<std::span<std::byte>> Columns(std::uint32_t slot,
+                                            std::span<const std::uint64_t> sizes,
+                                            std::uint64_t* offset) const;
 
   UniqueFd fd_;
   BatchRingLayout layout_{.slots = 0};

@@ -58,13 +58,13 @@ inline model::Model ClassifierModel() {
 inline TrainerOptions RegressionOptions() {
   TrainerOptions options;
   options.batch_size_max = 4;
-  options.x = {"x", array::DType::kFloat32, {3}, {}};
-  options.y = {"y", array::DType::kFloat32, {}, {}};
+  options.x = {{"x", array::DType::kFloat32, {3}, {}}};
+  options.y = {{"y", array::DType::kFloat32, {}, {}}};
   return options;
 }
 inline TrainerOptions ClassifierOptions() {
   TrainerOptions options = RegressionOptions();
-  options.y = {"y", array::DType::kUint8, {}, {}};
+  options.y = {{"y", array::DType::kUint8, {}, {}}};
   return options;
 }
 
@@ -81,8 +81,8 @@ inline Status SubmitRegression(Trainer* trainer, BatchKind kind, int first, std:
     for (int i = 0; i < 3; ++i) x.push_back(Feature(n, i));
     y.push_back(2 * Feature(n, 0) - Feature(n, 1) + 0.5f);
   }
-  std::memcpy(slot.x.data(), x.data(), x.size() * sizeof(float));
-  std::memcpy(slot.y.data(), y.data(), y.size() * sizeof(float));
+  std::memcpy(slot.x[0].data(), x.data(), x.size() * sizeof(float));
+  std::memcpy(slot.y[0].data(), y.data(), y.size() * sizeof(float));
   return trainer->Submit(slot, kind, samples, static_cast<std::uint64_t>(first));
 }
 
@@ -95,8 +95,8 @@ inline Status TrainRegression(Trainer* trainer, int first_batch, int batches) {
 
 inline Status SubmitLabels(Trainer* trainer, const std::vector<std::uint8_t>& labels) {
   DNC_ASSIGN(const BatchSlot slot, trainer->AcquireSlot());
-  std::memset(slot.x.data(), 0, slot.x.size());
-  std::memcpy(slot.y.data(), labels.data(), labels.size());
+  std::memset(slot.x[0].data(), 0, slot.x[0].size());
+  std::memcpy(slot.y[0].data(), labels.data(), labels.size());
   return trainer->Submit(slot, BatchKind::kTrain, static_cast<std::uint32_t>(labels.size()), 0);
 }
 
@@ -231,10 +231,10 @@ inline void CheckWeightsCount(Trainer* trainer) {
       const float y = static_cast<float>(samples[n]);
       for (int i = 0; i < 3; ++i) {
         const float feature = Feature(samples[n], i);
-        std::memcpy(slot->x.data() + (3 * n + static_cast<std::size_t>(i)) * sizeof feature,
+        std::memcpy(slot->x[0].data() + (3 * n + static_cast<std::size_t>(i)) * sizeof feature,
                     &feature, sizeof feature);
       }
-      std::memcpy(slot->y.data() + n * sizeof y, &y, sizeof y);
+      std::memcpy(slot->y[0].data() + n * sizeof y, &y, sizeof y);
     }
     std::copy(weights.begin(), weights.end(), slot->weights.begin());
     EXPECT_EQ(Text(trainer->Submit(*slot, BatchKind::kTrain,
@@ -260,12 +260,12 @@ inline void CheckASlotIsTheSameUntilSubmitted(Trainer* trainer) {
   ASSERT_EQ(Text(trainer->Configure(RegressionModel(), RegressionOptions())), "ok");
   const Result<BatchSlot> first = trainer->AcquireSlot();
   ASSERT_EQ(Text(first), "ok");
-  EXPECT_EQ(first->x.size(), 4 * 3 * sizeof(float));
-  EXPECT_EQ(first->y.size(), 4 * sizeof(float));
+  EXPECT_EQ(first->x[0].size(), 4 * 3 * sizeof(float));
+  EXPECT_EQ(first->y[0].size(), 4 * sizeof(float));
   for (int i = 0; i < 10; ++i) {
     const Result<BatchSlot> again = trainer->AcquireSlot();
     ASSERT_EQ(Text(again), "ok");
-    EXPECT_EQ(again->x.data(), first->x.data());
+    EXPECT_EQ(again->x[0].data(), first->x[0].data());
   }
 }
 
@@ -323,11 +323,11 @@ inline void CheckALossThatIsNotFiniteIsAnError(Trainer* trainer) {
 
 inline void CheckModelsThatDoNotFitAreRefused(Trainer* trainer) {
   TrainerOptions options = RegressionOptions();
-  options.x.shape = {4};
+  options.x[0].shape = {4};
   ExpectError(trainer->Configure(RegressionModel(), options), ErrorCode::kInvalidArgument, "(3,)");
   ExpectError(trainer->Drain(), ErrorCode::kInvalidArgument, "Configure");
   options = ClassifierOptions();
-  options.y.class_names = {"a", "b", "c", "d"};
+  options.y[0].class_names = {"a", "b", "c", "d"};
   ExpectError(trainer->Configure(ClassifierModel(), options), ErrorCode::kInvalidArgument,
               "4 classes");
 }

@@ -18,16 +18,22 @@ namespace dnc::trainer {
 struct Batch {
   // Not kScore, which is run as kEvaluate and kPredict.
   BatchKind kind = BatchKind::kTrain;
-  ByteSpan x;  // `samples` samples of the x column; valid during the call only.
-  ByteSpan y;
+  std::vector<ByteSpan> x;  // Of each column `samples` samples; valid during the call only.
+  std::vector<ByteSpan> y;
   std::uint32_t samples = 0;  // At least 1.
   std::uint64_t seed = 0;
   std::span<const float> weights;  // One a sample; empty: all are 1. With kTrain only.
 };
 
+// The first samples of each column in a slot's memory.
+std::vector<ByteSpan> FirstSamples(const std::vector<std::span<std::byte>>& slot,
+                                   std::span<const array::ColumnSpec> columns,
+                                   std::uint64_t samples);
+
 struct BatchResult {
   double loss = 0;  // Mean over the batch. Not for kPredict.
   std::uint64_t correct = 0;
+  std::vector<double> sums;  // As in Totals; not for kPredict.
 };
 
 class Engine {

@@ -77,20 +77,25 @@ Status LeastSquaresEngine::Configure(const model::Model& model, const TrainerOpt
                  "the least-squares trainer takes SGD without momentum only"};
   }
   const array::Shape& kernel = model.weights[static_cast<std::size_t>(dense->first_weight)].shape;
-  const std::uint64_t features = array::ElementCount(options.x.shape).value_or(0);
+  if (options.x.size() != 1 || options.y.size() > 1) {
+    return Error{ErrorCode::kUnsupported,
+                 "the least-squares trainer takes one column of features and one of labels"};
+  }
+  const std::uint64_t features = array::ElementCount(options.x[0].shape).value_or(0);
   if (kernel.size() != 2 || static_cast<std::uint64_t>(kernel[0]) != features) {
     return Error{ErrorCode::kUnsupported,
                  "the least-squares trainer feeds the " + std::to_string(features) +
-                     " features of column '" + options.x.name + "' to layer '" + dense->name +
+                     " features of column '" + options.x[0].name + "' to layer '" + dense->name +
                      "', whose kernel has the shape " + array::ShapeText(kernel)};
   }
   const auto units = static_cast<std::size_t>(kernel[1]);
-  const bool one_hot = model.compile.loss == model::LossKind::kSparseCategoricalCrossentropy;
-  const std::uint64_t labels = array::ElementCount(options.y.shape).value_or(0);
-  if (labels != (one_hot ? 1 : units)) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "labels of shape " + array::ShapeText(options.y.shape) + " do not fit the " +
-                     std::to_string(units) + " outputs of layer '" + dense->name + "'"};
+  const bool one_hot = model.has_compile && model.compile.outputs[0].loss->kind ==
+                                                model::LossKind::kSparseCategoricalCrossentropy;
+  const array::Shape labels = options.y.empty() ? array::Shape{kernel[1]} : options.y[0].shape;
+  if (array::ElementCount(labels).value_or(0) != (one_hot ? 1 : units)) {
+    return Error{ErrorCode::kInvalidArgument, "labels of shape " + array::ShapeText(labels) +
+                                                  " do not fit the " + std::to_string(units) +
+                                                  " outputs of layer '" + dense->name + "'"};
   }
   options_ = options;
   one_hot_ = one_hot;
@@ -122,11 +127,12 @@ Status LeastSquaresEngine::SetOptimizerState(ByteSpan state) {
 Status LeastSquaresEngine::ReadTargets(const Batch& batch) {
   targets_.assign(batch.samples * units_, 0.0f);
   if (!one_hot_) {
-    ConvertToFloat(options_.y.dtype, batch.y, targets_);
+    ConvertToFloat(options_.y[0].dtype, batch.y[0], targets_);
     return {};
   }
   classes_.resize(batch.samples);
-  DNC_TRY(ConvertToClasses(options_.y.dtype, batch.y, static_cast<std::int64_t>(units_), classes_));
+  DNC_TRY(ConvertToClasses(options_.y[0].dtype, batch.y[0], static_cast<std::int64_t>(units_),
+                           classes_));
   for (std::size_t n = 0; n < classes_.size(); ++n) {
     targets_[n * units_ + static_cast<std::size_t>(classes_[n])] = 1.0f;
   }
@@ -184,7 +190,7 @@ std::uint64_t LeastSquaresEngine::CountCorrect(std::size_t samples) const {
 
 Result<BatchResult> LeastSquaresEngine::Run(const Batch& batch, std::vector<float>* outputs) {
   features_.resize(batch.samples * inputs_);
-  ConvertToFloat(options_.x.dtype, batch.x, features_);
+  ConvertToFloat(options_.x[0].dtype, batch.x[0], features_);
   Predict(batch.samples);
   if (batch.kind == BatchKind::kPredict) {
     outputs->insert(outputs->end(), predictions_.begin(), predictions_.end());
@@ -214,7 +220,7 @@ struct FakeTrainer::Impl {
 
   LeastSquaresEngine engine;
   TrainerSession session{&engine, kThreadsMax};
-  Bytes x, y;
+  std::vector<Bytes> x, y;
   std::vector<float> weights;
   bool slot_taken = false;
   std::atomic<bool> stopped{false};
@@ -228,11 +234,23 @@ struct FakeTrainer::Impl {
 FakeTrainer::FakeTrainer() : impl_(std::make_unique<Impl>()) {}
 FakeTrainer::~FakeTrainer() = default;
 
+namespace {
+
+std::vector<Bytes> Room(std::span<const array::ColumnSpec> columns, std::uint64_t samples) {
+  std::vector<Bytes> room;
+  for (const array::ColumnSpec& column : columns) {
+    room.emplace_back(samples * column.sample_bytes(), std::byte{0});
+  }
+  return room;
+}
+
+}  // namespace
+
 Status FakeTrainer::Configure(const model::Model& model, const TrainerOptions& options) {
   DNC_TRY(impl_->Alive());
   DNC_TRY(impl_->session.Configure(model, options));
-  impl_->x.assign(options.batch_size_max * options.x.sample_bytes(), std::byte{0});
-  impl_->y.assign(options.batch_size_max * options.y.sample_bytes(), std::byte{0});
+  impl_->x = Room(options.x, options.batch_size_max);
+  impl_->y = Room(options.y, options.batch_size_max);
   impl_->weights.assign(options.weighted ? options.batch_size_max : 0, 1.0f);
   impl_->slot_taken = false;
   return {};
@@ -263,7 +281,8 @@ Result<BatchSlot> FakeTrainer::AcquireSlot() {
   DNC_TRY(impl_->session.Ready());
   // A batch is computed within Submit(), so one slot is enough.
   impl_->slot_taken = true;
-  return BatchSlot{0, impl_->x, impl_->y, impl_->weights};
+  return BatchSlot{
+      0, {impl_->x.begin(), impl_->x.end()}, {impl_->y.begin(), impl_->y.end()}, impl_->weights};
 }
 
 Status FakeTrainer::Submit(const BatchSlot& slot, BatchKind kind, std::uint32_t samples,
@@ -272,14 +291,13 @@ Status FakeTrainer::Submit(const BatchSlot& slot, BatchKind kind, std::uint32_t 
   DNC_ASSERT(slot.index == 0 && impl_->slot_taken);
   DNC_TRY(CheckBatchSamples(samples, impl_->session.options().batch_size_max));
   impl_->slot_taken = false;
-  const std::size_t x_bytes = samples * impl_->session.options().x.sample_bytes();
-  const std::size_t y_bytes = samples * impl_->session.options().y.sample_bytes();
+  const TrainerOptions& options = impl_->session.options();
   std::span<const float> weights = impl_->weights;
   weights = kind == BatchKind::kTrain && !weights.empty() ? weights.first(samples)
                                                           : std::span<const float>();
   impl_->session.Run({.kind = kind,
-                      .x = ByteSpan(impl_->x).first(x_bytes),
-                      .y = ByteSpan(impl_->y).first(y_bytes),
+                      .x = FirstSamples(slot.x, options.x, samples),
+                      .y = FirstSamples(slot.y, options.y, samples),
                       .samples = samples,
                       .seed = seed,
                       .weights = weights});

@@ -51,8 +51,8 @@ TEST(FakeTrainerTest, OneStepIsTheGradientOfTheMeanSquare) {
   ASSERT_THAT(slot, test::Succeeds());
   const float x[] = {1, 2, 3};
   const float y = 4;
-  std::memcpy(slot->x.data(), x, sizeof(x));
-  std::memcpy(slot->y.data(), &y, sizeof(y));
+  std::memcpy(slot->x[0].data(), x, sizeof(x));
+  std::memcpy(slot->y[0].data(), &y, sizeof(y));
   ASSERT_THAT(trainer.Submit(*slot, BatchKind::kTrain, 1, 0), test::Succeeds());
   const Result<Totals> totals = trainer.Drain();
   ASSERT_THAT(totals, test::Succeeds());
@@ -71,7 +71,7 @@ TEST(FakeTrainerTest, CountsCorrectClassesByTheLargestOutput) {
   Result<BatchSlot> slot = trainer.AcquireSlot();
   ASSERT_THAT(slot, test::Succeeds());
   const std::uint8_t labels[] = {1, 0, 1, 2};
-  std::memcpy(slot->y.data(), labels, sizeof(labels));
+  std::memcpy(slot->y[0].data(), labels, sizeof(labels));
   ASSERT_THAT(trainer.Submit(*slot, BatchKind::kEvaluate, 4, 0), test::Succeeds());
   const Result<Totals> totals = trainer.Drain();
   ASSERT_THAT(totals, test::Succeeds());

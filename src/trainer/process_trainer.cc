@@ -257,7 +257,7 @@ Status ProcessTrainer::Configure(const model::Model& model, const TrainerOptions
   DNC_TRY(impl.Alive());
   impl.configured = false;
   DNC_TRY(CheckTrainerOptions(model, options, impl.threads_max));
-  DNC_ASSIGN(const model::Model bound, model::BindInputShape(model, options.x.shape));
+  DNC_ASSIGN(const model::Model bound, model::BindInputShapes(model, options.x));
   const std::string json = model::FormatModel(model);
   if (json.size() > kModelJsonBytesMax) {
     return Error{ErrorCode::kTooLarge, "the model's description has " +

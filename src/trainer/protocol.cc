@@ -24,6 +24,8 @@ constexpr std::uint32_t kErrorTextBytesMax = 64u << 10;
 constexpr std::uint32_t kAxisCountMax = 32;
 constexpr std::uint32_t kThreadsMax = 4096;
 constexpr std::uint32_t kSlotsMax = 64;
+constexpr std::uint32_t kColumnsMax = 256;
+constexpr std::uint32_t kSumsMax = 1u << 16;
 constexpr std::size_t kHeaderBytes = 5;
 
 Error Malformed(const char* message) {
@@ -51,6 +53,20 @@ bool GetColumn(ByteReader* reader, array::ColumnSpec* column) {
     column->shape.push_back(reader->Get<std::int64_t>());
   }
   return reader->ok() && array::ElementCount(column->shape).has_value();
+}
+
+void PutColumns(std::span<const array::ColumnSpec> columns, ByteWriter* writer) {
+  writer->Put(static_cast<std::uint32_t>(columns.size()));
+  for (const array::ColumnSpec& column : columns) PutColumn(column, writer);
+}
+
+bool GetColumns(ByteReader* reader, std::vector<array::ColumnSpec>* columns) {
+  const auto count = reader->Get<std::uint32_t>();
+  if (!reader->ok() || count > kColumnsMax) return false;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (!GetColumn(reader, &columns->emplace_back())) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -106,8 +122,8 @@ Bytes Encode(const ConfigureMessage& message) {
   ByteWriter writer;
   writer.Put(static_cast<std::uint32_t>(message.options.threads));
   writer.Put(message.options.batch_size_max);
-  PutColumn(message.options.x, &writer);
-  PutColumn(message.options.y, &writer);
+  PutColumns(message.options.x, &writer);
+  PutColumns(message.options.y, &writer);
   writer.Put(static_cast<std::uint8_t>(message.options.weighted));
   writer.Put(message.slots);
   writer.Put(message.model_json_bytes);
@@ -119,7 +135,7 @@ Result<ConfigureMessage> DecodeConfigure(ByteSpan payload) {
   ConfigureMessage message;
   const auto threads = reader.Get<std::uint32_t>();
   message.options.batch_size_max = reader.Get<std::uint32_t>();
-  if (!GetColumn(&reader, &message.options.x) || !GetColumn(&reader, &message.options.y)) {
+  if (!GetColumns(&reader, &message.options.x) || !GetColumns(&reader, &message.options.y)) {
     return Malformed("configure");
   }
   message.options.weighted = reader.Get<std::uint8_t>() != 0;
@@ -161,6 +177,8 @@ Bytes Encode(const Totals& message) {
   writer.Put(message.samples);
   writer.Put(message.loss_sum);
   writer.Put(message.correct);
+  writer.Put(static_cast<std::uint32_t>(message.sums.size()));
+  for (const double sum : message.sums) writer.Put(sum);
   return std::move(writer).Take();
 }
 
@@ -170,6 +188,11 @@ Result<Totals> DecodeTotals(ByteSpan payload) {
   message.samples = reader.Get<std::uint64_t>();
   message.loss_sum = reader.Get<double>();
   message.correct = reader.Get<std::uint64_t>();
+  const auto sum_count = reader.Get<std::uint32_t>();
+  if (!reader.ok() || sum_count > kSumsMax) return Malformed("totals");
+  for (std::uint32_t i = 0; i < sum_count && reader.ok(); ++i) {
+    message.sums.push_back(reader.Get<double>());
+  }
   if (!reader.AtEnd() || message.correct > message.samples) return Malformed("totals");
   return message;
 }

@@ -35,7 +35,7 @@
 namespace dnc::trainer {
 
 inline constexpr std::uint32_t kProtocolMagic = 0x54434e44;  // "DNCT"
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 inline constexpr std::uint32_t kFramePayloadMax = 1u << 20;
 inline constexpr std::uint64_t kModelJsonBytesMax = 64u << 20;
 // The descriptor at which the child finds its end of the socket.

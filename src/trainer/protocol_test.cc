@@ -29,8 +29,8 @@ TrainerOptions SomeOptions() {
   TrainerOptions options;
   options.threads = 3;
   options.batch_size_max = 64;
-  options.x = {"x", array::DType::kUint8, {28, 28}, {}};
-  options.y = {"y", array::DType::kInt64, {}, {}};
+  options.x = {{"x", array::DType::kUint8, {28, 28}, {}}};
+  options.y = {{"y", array::DType::kInt64, {}, {}}};
   return options;
 }
 
@@ -49,7 +49,7 @@ TEST(ProtocolTest, RefusesEveryMessageThatIsCutOffOrTooLong) {
        [](ByteSpan b) { return DecodeConfigure(b).ok(); }},
       {"submit", Encode(SubmitMessage{1, BatchKind::kPredict, 5, 6}),
        [](ByteSpan b) { return DecodeSubmit(b).ok(); }},
-      {"totals", Encode(Totals{10, 1.5, 3}), [](ByteSpan b) { return DecodeTotals(b).ok(); }},
+      {"totals", Encode(Totals{10, 1.5, 3, {2.5, 7}}), [](ByteSpan b) { return DecodeTotals(b).ok(); }},
       {"u32", EncodeU32(7), [](ByteSpan b) { return DecodeU32(b).ok(); }},
       {"u64", EncodeU64(7), [](ByteSpan b) { return DecodeU64(b).ok(); }},
   };
@@ -83,9 +83,9 @@ TEST(ProtocolTest, RefusesValuesOutOfRange) {
   configure = {SomeOptions(), 0, 1};
   EXPECT_THAT(DecodeConfigure(Encode(configure)), test::FailsWith(ErrorCode::kCorrupt));
   configure = {SomeOptions(), 2, 1};
-  configure.options.x.shape = {-1};
+  configure.options.x[0].shape = {-1};
   EXPECT_THAT(DecodeConfigure(Encode(configure)), test::FailsWith(ErrorCode::kCorrupt));
-  configure.options.x.shape = array::Shape(1000, 1);
+  configure.options.x[0].shape = array::Shape(1000, 1);
   EXPECT_THAT(DecodeConfigure(Encode(configure)), test::FailsWith(ErrorCode::kCorrupt));
   Bytes submit = Encode(SubmitMessage{});
   submit[4] = std::byte{4};

@@ -133,8 +133,8 @@ Status Server::Submit(const Frame& frame) {
   DNC_TRY(CheckBatchSamples(message.samples, options.batch_size_max));
   if (!session_.failure().has_value()) {
     session_.Run({.kind = message.kind,
-                  .x = ring_.x(message.slot).first(message.samples * options.x.sample_bytes()),
-                  .y = ring_.y(message.slot).first(message.samples * options.y.sample_bytes()),
+                  .x = FirstSamples(ring_.x(message.slot), options.x, message.samples),
+                  .y = FirstSamples(ring_.y(message.slot), options.y, message.samples),
                   .samples = message.samples,
                   .seed = message.seed,
                   .weights = WeightsOf(message, options)});

@@ -117,7 +117,7 @@ TEST_F(ServeEngineTest, AnswersABadModelAndGoesOn) {
 TEST_F(ServeEngineTest, RefusesMemoryForBatchesThatIsTooSmallOrMissing) {
   Greet();
   const BatchRingLayout layout = LayoutFor(conformance::RegressionOptions());
-  Result<BatchRing> ring = BatchRing::Create({.slots = 1, .x_bytes = 1, .y_bytes = 1});
+  Result<BatchRing> ring = BatchRing::Create({.slots = 1, .x_bytes = {1}, .y_bytes = {1}});
   ASSERT_THAT(ring, test::Succeeds());
   const std::string json = model::FormatModel(conformance::RegressionModel());
   SendConfigure(json, layout, ring->fd());

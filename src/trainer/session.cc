@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
 #include "base/human.h"
@@ -38,23 +39,30 @@ Status CheckTrainerOptions(const model::Model& model, const TrainerOptions& opti
   if (options.batch_size_max == 0) {
     return Error{ErrorCode::kInvalidArgument, "batch size 0: it must be at least 1"};
   }
-  for (const array::ColumnSpec* column : {&options.x, &options.y}) {
-    if (!array::ElementCount(column->shape).has_value()) {
-      return Error{ErrorCode::kInvalidArgument, "column '" + column->name +
+  std::uint64_t sample_bytes = 0;  // Of all columns.
+  std::vector<array::ColumnSpec> columns = options.x;
+  columns.insert(columns.end(), options.y.begin(), options.y.end());
+  for (const array::ColumnSpec& column : columns) {
+    if (!array::ElementCount(column.shape).has_value()) {
+      return Error{ErrorCode::kInvalidArgument, "column '" + column.name +
                                                     "' has the impossible shape " +
-                                                    array::ShapeText(column->shape)};
+                                                    array::ShapeText(column.shape)};
     }
-    // Neither factor is above 2^51, so the quotient is exact and nothing overflows.
-    const std::uint64_t sample_bytes = column->sample_bytes();
+    // No column is above 2^51, and the sum is checked after each, so nothing overflows.
+    sample_bytes += column.sample_bytes();
     if (sample_bytes > kBatchBytesMax / options.batch_size_max) {
-      return Error{ErrorCode::kTooLarge, "a batch of " + std::to_string(options.batch_size_max) +
-                                             " samples of " + FormatByteCount(sample_bytes) +
-                                             " (column '" + column->name + "') is larger than " +
-                                             FormatByteCount(kBatchBytesMax) +
-                                             "; use a smaller batch_size"};
+      return Error{ErrorCode::kTooLarge,
+                   "a batch of " + std::to_string(options.batch_size_max) + " samples of " +
+                       FormatByteCount(sample_bytes) + " (up to column '" + column.name +
+                       "') is larger than " + FormatByteCount(kBatchBytesMax) +
+                       "; use a smaller batch_size"};
     }
   }
-  return model::CheckColumns(model, options.x, options.y, options.y.class_names.size());
+  std::vector<std::uint64_t> class_counts;
+  for (const array::ColumnSpec& column : options.y) {
+    class_counts.push_back(column.class_names.size());
+  }
+  return model::CheckColumns(model, options.x, options.y, class_counts);
 }
 
 Status TrainerSession::Configure(const model::Model& model, const TrainerOptions& options) {
@@ -63,7 +71,7 @@ Status TrainerSession::Configure(const model::Model& model, const TrainerOptions
   totals_ = {};
   outputs_ = {};
   DNC_TRY(CheckTrainerOptions(model, options, threads_max_));
-  DNC_ASSIGN(const model::Model bound, model::BindInputShape(model, options.x.shape));
+  DNC_ASSIGN(const model::Model bound, model::BindInputShapes(model, options.x));
   DNC_TRY(engine_->Configure(bound, options));
   options_ = options;
   weight_count_ = bound.weight_count;
@@ -118,6 +126,11 @@ void TrainerSession::Run(const Batch& batch) {
     return;
   }
   DNC_ASSERT(batch.samples >= 1 && batch.samples <= options_.batch_size_max);
+  if (batch.kind != BatchKind::kPredict && options_.y.empty()) {
+    failure_ = Error{ErrorCode::kInvalidArgument,
+                     "the trainer was set up without labels, so that it only predicts"};
+    return;
+  }
   if (KeepsOutputs(batch.kind) &&
       outputs_.size() + batch.samples * output_count_ > kOutputBytesMax / sizeof(float)) {
     failure_ = Error{ErrorCode::kTooLarge, "more than " + FormatByteCount(kOutputBytesMax) +
@@ -142,9 +155,29 @@ void TrainerSession::Compute(const Batch& batch) {
     return;
   }
   if (batch.kind == BatchKind::kPredict) return;
-  totals_.samples += batch.samples;
-  totals_.loss_sum += result->loss * batch.samples;
-  totals_.correct += result->correct;
+  totals_.Add({.samples = batch.samples,
+               .loss_sum = result->loss * batch.samples,
+               .correct = result->correct,
+               .sums = result->sums});
+}
+
+std::vector<ByteSpan> FirstSamples(const std::vector<std::span<std::byte>>& slot,
+                                   std::span<const array::ColumnSpec> columns,
+                                   std::uint64_t samples) {
+  DNC_ASSERT(slot.size() == columns.size());
+  std::vector<ByteSpan> first;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    first.push_back(slot[i].first(samples * columns[i].sample_bytes()));
+  }
+  return first;
+}
+
+void Totals::Add(const Totals& other) {
+  samples += other.samples;
+  loss_sum += other.loss_sum;
+  correct += other.correct;
+  if (sums.size() < other.sums.size()) sums.resize(other.sums.size(), 0);
+  for (std::size_t i = 0; i < other.sums.size(); ++i) sums[i] += other.sums[i];
 }
 
 Result<Totals> TrainerSession::Drain() {

@@ -31,8 +31,10 @@ namespace dnc::trainer {
 struct TrainerOptions {
   int threads = 1;
   std::uint32_t batch_size_max = 32;
-  array::ColumnSpec x;
-  array::ColumnSpec y;
+  // The model's inputs and labels, as model::FindInputs() and FindLabels() order them.
+  // Without labels batches are only predicted, and the model needs no compile section.
+  std::vector<array::ColumnSpec> x;
+  std::vector<array::ColumnSpec> y;
   // Each sample of a kTrain batch has a weight: the loss of a batch is the sum of weight
   // times loss over the number of samples, as Keras counts it.
   bool weighted = false;
@@ -53,9 +55,13 @@ constexpr bool KeepsOutputs(BatchKind kind) {
 // Sums over the batches since the last Drain().
 struct Totals {
   std::uint64_t samples = 0;
-  double loss_sum = 0;        // Mean loss of each batch times its samples.
-  std::uint64_t correct = 0;  // By argmax, or by threshold 0.5 for one output.
+  double loss_sum = 0;  // Mean loss of each batch times its samples.
+  // Of the first output that is trained: by argmax, or by threshold 0.5 for one element.
+  std::uint64_t correct = 0;
+  std::vector<double> sums;  // Of the model's figures (model/figures.h).
 
+  // As if all batches had been of one.
+  void Add(const Totals& other);
   double loss() const { return samples == 0 ? 0 : loss_sum / static_cast<double>(samples); }
   double accuracy() const {
     return samples == 0 ? 0 : static_cast<double>(correct) / static_cast<double>(samples);
@@ -65,8 +71,8 @@ struct Totals {
 // Memory for one batch. Valid until the Submit that uses it.
 struct BatchSlot {
   int index = -1;
-  std::span<std::byte> x;  // batch_size_max samples of the x column.
-  std::span<std::byte> y;
+  std::vector<std::span<std::byte>> x;  // Of each column batch_size_max samples.
+  std::vector<std::span<std::byte>> y;
   std::span<float> weights;  // Of batch_size_max samples; empty unless weighted.
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "trainer/convert.h"
+#include "trainer_torch/layers.h"
 
 namespace dnc::trainer_torch {
 
@@ -36,12 +37,18 @@ std::int64_t LargestAt(const float* row, std::int64_t width) {
 
 }  // namespace
 
-BatchLoss::BatchLoss(const model::Model& model, const array::ColumnSpec& y)
-    : loss_(model), compile_(model.compile), y_(y), output_shape_(model.output_shape()) {
+BatchLoss::BatchLoss(const model::Model& model, std::span<const array::ColumnSpec> y)
+    : output_shape_(model.output_shape()) {
   if (!output_shape_.empty()) width_ = output_shape_.back();
   output_count_ = static_cast<std::int64_t>(model.output_elements());
-  const bool logits = loss_.takes_logits() || compile_.from_logits;
-  switch (compile_.loss) {
+  if (y.empty()) return;
+  loss_ = Loss(model, 0);
+  config_ = *model.compile.outputs[0].loss;
+  figures_ = FigureSums(model);
+  last_activation_ = model.output(0).activation;
+  y_ = y[0];
+  const bool logits = loss_.takes_logits() || config_.from_logits;
+  switch (config_.kind) {
     case LossKind::kSparseCategoricalCrossentropy:
     case LossKind::kCategoricalCrossentropy:
     case LossKind::kBinaryCrossentropy:
@@ -54,14 +61,17 @@ BatchLoss::BatchLoss(const model::Model& model, const array::ColumnSpec& y)
       break;
   }
   // As Loss has it.
-  by_threshold_ = compile_.accuracy_rule == model::AccuracyRule::kBinary ||
-                  (compile_.accuracy_rule == model::AccuracyRule::kByShape && width_ == 1);
-  if (loss_.takes_logits() && compile_.loss == LossKind::kBinaryCrossentropy) threshold_ = 0;
+  const model::Metric* const accuracy = model.compile.accuracy();
+  const model::AccuracyRule rule =
+      accuracy == nullptr ? model::AccuracyRule::kByShape : accuracy->accuracy_rule;
+  by_threshold_ = rule == model::AccuracyRule::kBinary ||
+                  (rule == model::AccuracyRule::kByShape && width_ == 1);
+  if (loss_.takes_logits() && config_.kind == LossKind::kBinaryCrossentropy) threshold_ = 0;
 }
 
 Status BatchLoss::ReadLabels(ByteSpan y, std::int64_t samples) {
   const auto rows = static_cast<std::size_t>(samples * (output_count_ / width_));
-  if (compile_.loss == LossKind::kSparseCategoricalCrossentropy) {
+  if (config_.kind == LossKind::kSparseCategoricalCrossentropy) {
     classes_.resize(rows);
     return trainer::ConvertToClasses(y_.dtype, y, width_, classes_);
   }
@@ -87,7 +97,7 @@ double BatchLoss::SparseCrossentropy(const float* output, std::int64_t rows, dou
 
 double BatchLoss::CategoricalCrossentropy(const float* output, std::int64_t rows, double share,
                                           float* gradient) {
-  const auto smoothing = static_cast<float>(compile_.label_smoothing);
+  const auto smoothing = static_cast<float>(config_.label_smoothing);
   const float spread = smoothing / static_cast<float>(width_);
   double total = 0;
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -112,7 +122,7 @@ double BatchLoss::CategoricalCrossentropy(const float* output, std::int64_t rows
 
 double BatchLoss::BinaryCrossentropy(const float* output, std::int64_t count, double share,
                                      float* gradient) const {
-  const auto smoothing = static_cast<float>(compile_.label_smoothing);
+  const auto smoothing = static_cast<float>(config_.label_smoothing);
   double total = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const float x = output[i];
@@ -139,7 +149,7 @@ double BatchLoss::SquaredError(const float* output, std::int64_t count, double s
 
 std::uint64_t BatchLoss::CountCorrect(const float* output, std::int64_t rows,
                                       std::int64_t samples) const {
-  const bool sparse = compile_.loss == LossKind::kSparseCategoricalCrossentropy;
+  const bool sparse = config_.kind == LossKind::kSparseCategoricalCrossentropy;
   std::int64_t right = 0;
   std::int64_t count = rows;
   if (by_threshold_) {
@@ -163,7 +173,7 @@ std::uint64_t BatchLoss::CountCorrect(const float* output, std::int64_t rows,
 
 Result<BatchResult> BatchLoss::ByAutograd(const float* output, const trainer::Batch& batch,
                                           float* gradient) const {
-  DNC_ASSIGN(Targets targets, loss_.ReadTargets(y_, batch.y, batch.samples));
+  DNC_ASSIGN(Targets targets, loss_.ReadTargets(y_, batch.y[0], batch.samples));
   targets.SetWeights(batch.weights);
   std::vector<std::int64_t> sizes{batch.samples};
   sizes.insert(sizes.end(), output_shape_.begin(), output_shape_.end());
@@ -183,20 +193,43 @@ Result<BatchResult> BatchLoss::ByAutograd(const float* output, const trainer::Ba
   return result;
 }
 
+Result<std::vector<double>> BatchLoss::Sums(const float* output, const trainer::Batch& batch,
+                                            double loss) const {
+  DNC_ASSIGN(const Targets targets, loss_.ReadTargets(y_, batch.y[0], batch.samples));
+  std::vector<std::int64_t> sizes{batch.samples};
+  sizes.insert(sizes.end(), output_shape_.begin(), output_shape_.end());
+  const at::NoGradGuard no_grad;
+  at::Tensor activated = at::from_blob(const_cast<float*>(output), sizes, at::kFloat);
+  if (loss_.takes_logits()) activated = Activate(last_activation_, activated, -1, false);
+  std::vector<double> sums(figures_.count(), 0);
+  figures_.Add(0, activated, targets, /*mask=*/{}, loss, sums);
+  return sums;
+}
+
 Result<BatchResult> BatchLoss::Compute(const float* output, const trainer::Batch& batch,
                                        float* gradient) {
-  if (!by_hand_ || !batch.weights.empty()) return ByAutograd(output, batch, gradient);
+  const bool by_hand = by_hand_ && batch.weights.empty();
+  DNC_ASSIGN(BatchResult result,
+             by_hand ? ByHand(output, batch, gradient) : ByAutograd(output, batch, gradient));
+  if (figures_.count() > 0) {
+    DNC_ASSIGN(result.sums, Sums(output, batch, result.loss));
+  }
+  return result;
+}
+
+Result<BatchResult> BatchLoss::ByHand(const float* output, const trainer::Batch& batch,
+                                      float* gradient) {
   const std::int64_t samples = batch.samples;
-  DNC_TRY(ReadLabels(batch.y, samples));
+  DNC_TRY(ReadLabels(batch.y[0], samples));
   const std::int64_t count = samples * output_count_;
   const std::int64_t rows = count / width_;
-  const bool of_rows = compile_.loss == LossKind::kSparseCategoricalCrossentropy ||
-                       compile_.loss == LossKind::kCategoricalCrossentropy;
+  const bool of_rows = config_.kind == LossKind::kSparseCategoricalCrossentropy ||
+                       config_.kind == LossKind::kCategoricalCrossentropy;
   // A mean along the last axis is of each element; what is left is reduced as Keras says.
-  double share = compile_.sum_reduction ? 1.0 : 1.0 / static_cast<double>(rows);
+  double share = config_.sum_reduction ? 1.0 : 1.0 / static_cast<double>(rows);
   if (!of_rows) share /= static_cast<double>(width_);
   BatchResult result;
-  switch (compile_.loss) {
+  switch (config_.kind) {
     case LossKind::kSparseCategoricalCrossentropy:
       result.loss = SparseCrossentropy(output, rows, share, gradient);
       break;

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "array/column.h"
 #include "base/result.h"
 #include "model/model.h"
 #include "trainer/engine.h"
+#include "trainer_torch/figure_sums.h"
 #include "trainer_torch/loss.h"
 
 namespace dnc::trainer_torch {
@@ -18,7 +20,8 @@ namespace dnc::trainer_torch {
 // Keeps buffers from batch to batch. Not thread-safe.
 class BatchLoss {
  public:
-  BatchLoss(const model::Model& model, const array::ColumnSpec& y);
+  // Of a model with one output; where that is not trained, only of its shape.
+  BatchLoss(const model::Model& model, std::span<const array::ColumnSpec> y);
 
   // Whether Compute() takes the output before its last activation.
   bool takes_logits() const { return loss_.takes_logits(); }
@@ -43,9 +46,16 @@ class BatchLoss {
   std::uint64_t CountCorrect(const float* output, std::int64_t rows, std::int64_t samples) const;
   Result<trainer::BatchResult> ByAutograd(const float* output, const trainer::Batch& batch,
                                           float* gradient) const;
+  // Of the model's figures.
+  Result<std::vector<double>> Sums(const float* output, const trainer::Batch& batch,
+                                   double loss) const;
+  Result<trainer::BatchResult> ByHand(const float* output, const trainer::Batch& batch,
+                                      float* gradient);
 
   Loss loss_;
-  model::CompileConfig compile_;
+  model::LossConfig config_;
+  FigureSums figures_;
+  model::Activation last_activation_ = model::Activation::kLinear;
   array::ColumnSpec y_;
   array::Shape output_shape_;
   std::int64_t width_ = 1;         // Of the output's last axis.

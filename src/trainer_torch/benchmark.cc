@@ -180,23 +180,23 @@ Status MeasureEngine(const BenchmarkOptions& options, const Network& network, Sp
   trainer::TrainerOptions trainer_options;
   trainer_options.threads = options.threads;
   trainer_options.batch_size_max = options.batch_size;
-  trainer_options.x = {"x", array::DType::kUint8, model.input_shape(), {}};
-  trainer_options.y = {"y", array::DType::kUint8, {}, {}};
-  DNC_TRY(model::CheckColumns(model, trainer_options.x, trainer_options.y, 0));
+  trainer_options.x = {{"x", array::DType::kUint8, model.input_shape(), {}}};
+  trainer_options.y = {{"y", array::DType::kUint8, {}, {}}};
+  DNC_TRY(model::CheckColumns(model, trainer_options.x, trainer_options.y, {}));
   const std::unique_ptr<trainer::Engine> engine = MakeTorchEngine();
   DNC_TRY(engine->Configure(model, trainer_options));
   DNC_TRY(engine->SetWeights(model::InitialWeights(model, 1)));
 
   Prng prng(1);
-  Bytes x(options.batch_size * trainer_options.x.sample_bytes());
+  Bytes x(options.batch_size * trainer_options.x[0].sample_bytes());
   // Small values, so that unscaled pixels do not make the loss diverge.
   for (std::byte& value : x) value = static_cast<std::byte>(prng.Next() & 1);
   const Bytes y(options.batch_size, std::byte{1});
   Status failed;
   *speed = Measure(options, [&] {
     const auto result = engine->Run({.kind = trainer::BatchKind::kTrain,
-                                     .x = x,
-                                     .y = y,
+                                     .x = {x},
+                                     .y = {y},
                                      .samples = options.batch_size,
                                      .seed = 1},
                                     nullptr);

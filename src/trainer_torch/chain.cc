@@ -89,7 +89,8 @@ Chain::Chain(const model::Model& model, const trainer::TrainerOptions& options, 
 std::unique_ptr<Chain> Chain::Make(const model::Model& model,
                                    const trainer::TrainerOptions& options, float* weights,
                                    OptimizerState* optimizer) {
-  if (!IsPlainChain(model)) return nullptr;
+  if (!IsPlainChain(model) || options.x.size() != 1) return nullptr;
+  if (model.has_compile && model.compile.outputs[0].loss_weight != 1) return nullptr;
   std::unique_ptr<Chain> chain(new Chain(model, options, weights, optimizer));
   const auto last = static_cast<std::size_t>(model.output_layer);
   for (std::size_t i = 1; i <= last; ++i) {
@@ -168,18 +169,18 @@ void Chain::Reserve(std::int64_t samples) {
     links_[i].stage->Reserve(samples);
     if (links_[i].trained) GradientOf(i).resize(std::max(GradientOf(i).size(), count));
   }
-  if (options_.x.dtype != array::DType::kFloat32) {
+  if (options_.x[0].dtype != array::DType::kFloat32) {
     input_.resize(static_cast<std::size_t>(samples * input_count_));
   }
   reserved_samples_ = samples;
 }
 
 const float* Chain::ReadInput(const Batch& batch) {
-  if (options_.x.dtype == array::DType::kFloat32) {
-    return reinterpret_cast<const float*>(batch.x.data());
+  if (options_.x[0].dtype == array::DType::kFloat32) {
+    return reinterpret_cast<const float*>(batch.x[0].data());
   }
   const auto count = static_cast<std::size_t>(batch.samples * input_count_);
-  trainer::ConvertToFloat(options_.x.dtype, batch.x, std::span(input_).first(count));
+  trainer::ConvertToFloat(options_.x[0].dtype, batch.x[0], std::span(input_).first(count));
   return input_.data();
 }
 

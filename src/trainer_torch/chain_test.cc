@@ -30,8 +30,8 @@ std::string Dense(int units, const std::string& activation, const std::string& m
 Floats LabelsFor(const EngineHarness& harness, int samples, std::uint64_t seed) {
   const auto width = static_cast<std::size_t>(harness.model().output_shape().back());
   const std::size_t count = static_cast<std::size_t>(samples) * harness.output_count();
-  const bool sparse =
-      harness.model().compile.loss == model::LossKind::kSparseCategoricalCrossentropy;
+  const bool sparse = harness.model().compile.outputs[0].loss->kind ==
+                      model::LossKind::kSparseCategoricalCrossentropy;
   Floats values = RandomFloats(sparse ? count / width : count, seed);
   for (float& value : values) {
     value = sparse
@@ -96,8 +96,8 @@ bool IsChain(const std::string& json) {
   EXPECT_THAT(model, test::Succeeds());
   if (!model.ok()) return false;
   trainer::TrainerOptions options;
-  options.x = {"x", array::DType::kFloat32, model->input_shape(), {}};
-  options.y = {"y", array::DType::kFloat32, model->output_shape(), {}};
+  options.x = {{"x", array::DType::kFloat32, model->input_shape(), {}}};
+  options.y = {{"y", array::DType::kFloat32, model->output_shape(), {}}};
   std::vector<float> weights(model->weight_count);
   OptimizerState optimizer(model->compile.optimizer, model->weight_count);
   return Chain::Make(*model, options, weights.data(), &optimizer) != nullptr;

@@ -78,8 +78,8 @@ trainer::TrainerOptions ConvOptions(int threads) {
   trainer::TrainerOptions options;
   options.threads = threads;
   options.batch_size_max = 32;
-  options.x = {"x", array::DType::kUint8, {14, 14}, {}};
-  options.y = {"y", array::DType::kUint8, {}, {}};
+  options.x = {{"x", array::DType::kUint8, {14, 14}, {}}};
+  options.y = {{"y", array::DType::kUint8, {}, {}}};
   return options;
 }
 
@@ -88,8 +88,8 @@ void TrainConv(trainer::Trainer* trainer, int first_batch, int batches) {
     Result<trainer::BatchSlot> slot = trainer->AcquireSlot();
     ASSERT_THAT(slot, test::Succeeds());
     Prng prng(static_cast<std::uint64_t>(batch));
-    for (std::byte& value : slot->x) value = static_cast<std::byte>(prng.Next());
-    for (std::byte& value : slot->y) value = static_cast<std::byte>(prng.Below(10));
+    for (std::byte& value : slot->x[0]) value = static_cast<std::byte>(prng.Next());
+    for (std::byte& value : slot->y[0]) value = static_cast<std::byte>(prng.Below(10));
     ASSERT_THAT(trainer->Submit(*slot, BatchKind::kTrain, 32, static_cast<std::uint64_t>(batch)),
                 test::Succeeds());
   }
@@ -155,7 +155,7 @@ TEST(DncTrainerTest, StaysWithinItsMemory) {
   const Result<model::Model> model = model::ParseModel(json, "test");
   ASSERT_THAT(model, test::Succeeds());
   trainer::TrainerOptions large = ConvOptions(1);
-  large.x.shape = {400, 400};
+  large.x[0].shape = {400, 400};
   ASSERT_THAT(trainer->Configure(*model, large), test::Succeeds());
   const Result<trainer::BatchSlot> slot = trainer->AcquireSlot();
   ASSERT_THAT(slot, test::Succeeds());

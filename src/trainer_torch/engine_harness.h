@@ -62,15 +62,16 @@ class EngineHarness {
       return;
     }
     model_ = std::move(parsed).value();
-    sparse_ = model_.compile.loss == model::LossKind::kSparseCategoricalCrossentropy;
+    sparse_ =
+        model_.compile.outputs[0].loss->kind == model::LossKind::kSparseCategoricalCrossentropy;
     trainer::TrainerOptions options;
     options.threads = threads;
     options.batch_size_max = 64;
-    options.x = {"x", array::DType::kFloat32, model_.input_shape(), {}};
-    options.y = {"y", sparse_ ? array::DType::kUint8 : array::DType::kFloat32, {}, {}};
-    options.y.shape = model_.output_shape();
-    if (sparse_) options.y.shape.pop_back();
-    const Status fits = model::CheckColumns(model_, options.x, options.y, 0);
+    options.x = {{"x", array::DType::kFloat32, model_.input_shape(), {}}};
+    options.y = {
+        {"y", sparse_ ? array::DType::kUint8 : array::DType::kFloat32, model_.output_shape(), {}}};
+    if (sparse_) options.y[0].shape.pop_back();
+    const Status fits = model::CheckColumns(model_, options.x, options.y, {});
     EXPECT_TRUE(fits.ok()) << (fits.ok() ? "" : fits.error().message);
     const Status configured = engine_->Configure(model_, options);
     EXPECT_TRUE(configured.ok()) << (configured.ok() ? "" : configured.error().message);
@@ -114,7 +115,7 @@ class EngineHarness {
       }
     }
     const auto samples = static_cast<std::uint32_t>(x.size() / input_count());
-    return engine_->Run({kind, std::as_bytes(std::span(x)), labels, samples, seed}, outputs);
+    return engine_->Run({kind, {std::as_bytes(std::span(x))}, {labels}, samples, seed}, outputs);
   }
   trainer::BatchResult Train(const Floats& x, const Floats& y, std::uint64_t seed = 1) {
     return Must(Run(trainer::BatchKind::kTrain, x, y, seed));

@@ -299,12 +299,12 @@ TEST(EngineTest, PixelsOfAnyDTypeAreTheSameNumbers) {
   EXPECT_EQ(expected, (Floats{0, 0.5f, 64, 127.5f}));
   trainer::TrainerOptions options;
   options.batch_size_max = 1;
-  options.x = {"x", array::DType::kUint8, {2, 2}, {}};  // Without the channel's axis.
-  options.y = {"y", array::DType::kFloat32, {2, 2, 1}, {}};
+  options.x = {{"x", array::DType::kUint8, {2, 2}, {}}};  // Without the channel's axis.
+  options.y = {{"y", array::DType::kFloat32, {2, 2, 1}, {}}};
   ASSERT_THAT(floats.engine().Configure(floats.model(), options), test::Succeeds());
   const Bytes bytes = {std::byte{0}, std::byte{1}, std::byte{128}, std::byte{255}};
   Floats outputs;
-  ASSERT_THAT(floats.engine().Run({trainer::BatchKind::kPredict, bytes, {}, 1, 1}, &outputs),
+  ASSERT_THAT(floats.engine().Run({trainer::BatchKind::kPredict, {bytes}, {}, 1, 1}, &outputs),
               test::Succeeds());
   EXPECT_EQ(outputs, expected);
 }

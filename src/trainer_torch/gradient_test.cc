@@ -31,7 +31,7 @@ std::string Dense(int units, const std::string& activation) {
 
 Floats Labels(const EngineHarness& harness, std::size_t samples) {
   const std::size_t width = harness.output_count();
-  const model::LossKind loss = harness.model().compile.loss;
+  const model::LossKind loss = harness.model().compile.outputs[0].loss->kind;
   Floats y = RandomFloats(samples * width, 77);
   if (loss == model::LossKind::kSparseCategoricalCrossentropy) {
     y.resize(samples);

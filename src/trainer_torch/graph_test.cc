@@ -39,7 +39,9 @@ std::vector<Entry> Entries() {
     if (!parsed.ok()) continue;
     entry.model = *std::move(parsed);
     if (entry.model.has_variable_axes()) {
-      parsed = model::BindInputShape(entry.model, given["input_shapes"][0].get<array::Shape>());
+      parsed = model::BindInputShapes(
+          entry.model, std::vector<array::ColumnSpec>{
+                           {"x", array::DType::kFloat32, given["input_shapes"][0], {}}});
       EXPECT_THAT(parsed, ::dnc::test::Succeeds());
       if (!parsed.ok()) continue;
       entry.model = *std::move(parsed);
@@ -58,9 +60,9 @@ std::vector<Entry> Entries() {
 std::unique_ptr<trainer::Engine> Configured(const Entry& entry) {
   std::unique_ptr<trainer::Engine> engine = MakeTorchEngine();
   trainer::TrainerOptions options;
-  options.x = {"x", array::DType::kFloat32, {}, {}};
-  options.x.shape = {static_cast<std::int64_t>(entry.model.input_elements())};
-  options.y = {"y", array::DType::kFloat32, entry.model.output_shape(), {}};
+  options.x = {{"x", array::DType::kFloat32, {}, {}}};
+  options.x[0].shape = {static_cast<std::int64_t>(entry.model.input_elements())};
+  options.y = {{"y", array::DType::kFloat32, entry.model.output_shape(), {}}};
   EXPECT_THAT(engine->Configure(entry.model, options), ::dnc::test::Succeeds());
   EXPECT_EQ(entry.weights.size(), entry.model.weight_count);
   if (entry.weights.size() == entry.model.weight_count) {
@@ -72,8 +74,8 @@ std::unique_ptr<trainer::Engine> Configured(const Entry& entry) {
 trainer::Batch BatchOf(trainer::BatchKind kind, const Entry& entry) {
   trainer::Batch batch;
   batch.kind = kind;
-  batch.x = std::as_bytes(std::span(entry.x));
-  batch.y = std::as_bytes(std::span(entry.y));
+  batch.x = {std::as_bytes(std::span(entry.x))};
+  batch.y = {std::as_bytes(std::span(entry.y))};
   batch.samples = static_cast<std::uint32_t>(entry.x.size() / entry.model.input_elements());
   return batch;
 }

@@ -74,13 +74,13 @@ Result<std::vector<float>> Predict(const model::TrainedModel& trained, const arr
   const auto engine = MakeTorchEngine();
   trainer::TrainerOptions options;
   options.batch_size_max = samples;
-  options.x = {"x", array::DType::kFloat32, shape, {}};
-  options.y = {"y", array::DType::kFloat32, trained.model.output_shape(), {}};
+  options.x = {{"x", array::DType::kFloat32, shape, {}}};
+  options.y = {{"y", array::DType::kFloat32, trained.model.output_shape(), {}}};
   DNC_TRY(engine->Configure(trained.model, options));
   DNC_TRY(engine->SetWeights(trained.weights));
   trainer::Batch batch;
   batch.kind = trainer::BatchKind::kPredict;
-  batch.x = std::as_bytes(std::span(x));
+  batch.x = {std::as_bytes(std::span(x))};
   batch.samples = samples;
   std::vector<float> outputs;
   DNC_TRY(engine->Run(batch, &outputs).status());

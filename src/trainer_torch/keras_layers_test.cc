@@ -45,8 +45,8 @@ void ExpectOutputs(const json& recorded) {
   EXPECT_EQ(model->output_shape(), recorded["shape"].get<array::Shape>());
   const auto engine = MakeTorchEngine();
   trainer::TrainerOptions options;
-  options.x = {"x", array::DType::kFloat32, model->input_shape(), {}};
-  options.y = {"y", array::DType::kFloat32, model->output_shape(), {}};
+  options.x = {{"x", array::DType::kFloat32, model->input_shape(), {}}};
+  options.y = {{"y", array::DType::kFloat32, model->output_shape(), {}}};
   ASSERT_THAT(engine->Configure(*model, options), test::Succeeds());
   ASSERT_THAT(engine->SetWeights(WeightsFor(*model)), test::Succeeds());
   const std::uint64_t count = 2 * *array::ElementCount(model->input_shape());
@@ -54,7 +54,7 @@ void ExpectOutputs(const json& recorded) {
   for (const double number : Numbers(0, count, 7919, 1009)) x.push_back(static_cast<float>(number));
   trainer::Batch batch;
   batch.kind = trainer::BatchKind::kPredict;
-  batch.x = std::as_bytes(std::span(x));
+  batch.x = {std::as_bytes(std::span(x))};
   batch.samples = 2;
   std::vector<float> outputs;
   ASSERT_THAT(engine->Run(batch, &outputs), test::Succeeds());

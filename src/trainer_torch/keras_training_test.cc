@@ -121,9 +121,9 @@ class Trained {
     if (!parsed.ok()) return;
     model_ = *std::move(parsed);
     trainer::TrainerOptions options;
-    options.x = {"x", array::DType::kFloat32, {}, {}};
-    options.x.shape = {static_cast<std::int64_t>(model_.input_elements())};
-    options.y = {"y", array::DType::kFloat32, model_.output_shape(), {}};
+    options.x = {{"x", array::DType::kFloat32, {}, {}}};
+    options.x[0].shape = {static_cast<std::int64_t>(model_.input_elements())};
+    options.y = {{"y", array::DType::kFloat32, model_.output_shape(), {}}};
     EXPECT_THAT(engine_->Configure(model_, options), ::dnc::test::Succeeds());
     EXPECT_THAT(engine_->SetWeights(NumberedWeights(model_)), ::dnc::test::Succeeds());
   }
@@ -148,8 +148,8 @@ class Trained {
   double Run(trainer::BatchKind kind, const Floats& x, const Floats& y, std::size_t samples) {
     trainer::Batch batch;
     batch.kind = kind;
-    batch.x = std::as_bytes(std::span(x));
-    batch.y = std::as_bytes(std::span(y));
+    batch.x = {std::as_bytes(std::span(x))};
+    batch.y = {std::as_bytes(std::span(y))};
     batch.samples = static_cast<std::uint32_t>(samples);
     const Result<trainer::BatchResult> result = engine_->Run(batch, nullptr);
     EXPECT_THAT(result, ::dnc::test::Succeeds());

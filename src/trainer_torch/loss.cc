@@ -27,9 +27,8 @@ bool IsCategorical(LossKind kind) {
          kind == LossKind::kSparseCategoricalCrossentropy;
 }
 
-// Whether the model ends in the activation that `kind` is the cross-entropy of.
-bool EndsInMatchingActivation(const model::Model& model, LossKind kind) {
-  const model::Layer& last = model.layers[static_cast<std::size_t>(model.output_layer)];
+// Whether the layer ends in the activation that `kind` is the cross-entropy of.
+bool EndsInMatchingActivation(const model::Layer& last, LossKind kind) {
   const bool has_activation = last.kind == model::LayerKind::kDense ||
                               last.kind == model::LayerKind::kConv ||
                               last.kind == model::LayerKind::kActivation;
@@ -45,21 +44,33 @@ at::Tensor Clip(const at::Tensor& probabilities) {
 
 }  // namespace
 
+void Targets::MakeSigned() {
+  const bool binary = at::all((values == 0) | (values == 1)).item<bool>();
+  if (binary) values = values * 2 - 1;
+}
+
 void Targets::SetWeights(std::span<const float> sample_weights) {
   if (sample_weights.empty()) return;
   weights = at::from_blob(const_cast<float*>(sample_weights.data()),
                           {static_cast<std::int64_t>(sample_weights.size())}, at::kFloat);
 }
 
-Loss::Loss(const model::Model& model)
-    : kind_(model.compile.loss),
-      label_smoothing_(model.compile.label_smoothing),
-      huber_delta_(model.compile.huber_delta),
-      sum_(model.compile.sum_reduction),
-      accuracy_rule_(model.compile.accuracy_rule),
-      output_shape_(model.output_shape()) {
-  takes_logits_ = EndsInMatchingActivation(model, kind_);
-  from_logits_ = takes_logits_ || model.compile.from_logits;
+Loss::Loss(const model::LossConfig& config, const array::Shape& output_shape)
+    : kind_(config.kind),
+      from_logits_(config.from_logits),
+      label_smoothing_(config.label_smoothing),
+      huber_delta_(config.huber_delta),
+      sum_(config.sum_reduction),
+      output_shape_(output_shape) {}
+
+Loss::Loss(const model::Model& model, int output)
+    : Loss(*model.compile.outputs[static_cast<std::size_t>(output)].loss,
+           model.output(output).output_shape) {
+  takes_logits_ = EndsInMatchingActivation(model.output(output), kind_);
+  from_logits_ = from_logits_ || takes_logits_;
+  if (const model::Metric* accuracy = model.compile.accuracy(); accuracy != nullptr) {
+    accuracy_rule_ = accuracy->accuracy_rule;
+  }
   // A sigmoid passes 0.5 where its input passes 0. With from_logits and no sigmoid
   // Keras compares the logits themselves with 0.5, and so does this.
   threshold_ = takes_logits_ && kind_ == LossKind::kBinaryCrossentropy ? 0 : 0.5;
@@ -93,11 +104,7 @@ Result<Targets> Loss::ReadTargets(const array::ColumnSpec& y, ByteSpan bytes,
   targets.values = at::empty(sizes, at::kFloat);
   trainer::ConvertToFloat(y.dtype, bytes,
                           {targets.values.data_ptr<float>(), static_cast<std::size_t>(count)});
-  if (is_hinge) {
-    // Labels of 0 and 1 mean -1 and 1, as in Keras.
-    const bool binary = at::all((targets.values == 0) | (targets.values == 1)).item<bool>();
-    if (binary) targets.values = targets.values * 2 - 1;
-  }
+  if (is_hinge) targets.MakeSigned();
   return targets;
 }
 
@@ -182,19 +189,28 @@ bool Loss::MaskFits(const at::Tensor& output, const at::Tensor& mask) {
   return !mask.defined() || mask.sizes() == output.sizes().slice(0, output.sizes().size() - 1);
 }
 
+at::Tensor Loss::Values(const at::Tensor& output, const Targets& targets, bool* of_elements) const {
+  *of_elements = false;
+  if (IsCategorical(kind_)) {
+    return CategoricalValues(output.reshape({-1, output.size(-1)}), targets);
+  }
+  const at::Tensor values = ElementValues(output, targets.values);
+  if (!values.defined()) return RowValues(output, targets.values);
+  *of_elements = true;
+  return values;
+}
+
+at::Tensor Loss::Rows(const at::Tensor& output, const Targets& targets) const {
+  bool of_elements = false;
+  const at::Tensor values = Values(output, targets, &of_elements);
+  return of_elements ? values.mean(-1) : values;
+}
+
 at::Tensor Loss::Value(const at::Tensor& output, const Targets& targets,
                        const at::Tensor& mask) const {
-  at::Tensor values;
-  if (IsCategorical(kind_)) {
-    values = CategoricalValues(output.reshape({-1, output.size(-1)}), targets);
-  } else {
-    values = ElementValues(output, targets.values);
-    if (!values.defined()) {
-      values = RowValues(output, targets.values);
-    } else if (sum_ || mask.defined()) {
-      values = values.mean(-1);
-    }
-  }
+  bool of_elements = false;
+  at::Tensor values = Values(output, targets, &of_elements);
+  if (of_elements && (sum_ || mask.defined())) values = values.mean(-1);
   if (targets.weights.defined()) {
     const at::Tensor by_sample = values.reshape({targets.weights.size(0), -1});
     values = (by_sample * targets.weights.unsqueeze(1)).reshape(values.sizes());

@@ -24,6 +24,8 @@ struct Targets {
   at::Tensor classes;  // int64, one for each row of classes.
   at::Tensor weights;  // Float, (samples,): how much each counts; undefined: all the same.
 
+  // Labels of 0 and 1 become -1 and 1, as Keras's hinge losses take them.
+  void MakeSigned();
   // Views them; empty for none.
   void SetWeights(std::span<const float> sample_weights);
 };
@@ -31,7 +33,10 @@ struct Targets {
 class Loss {
  public:
   Loss() = default;
-  explicit Loss(const model::Model& model);
+  // Of the output `output` of a compiled model, which is trained.
+  Loss(const model::Model& model, int output);
+  // Of an output of this shape, after its activation.
+  Loss(const model::LossConfig& config, const array::Shape& output_shape);
 
   // Whether Value() and CountCorrect() take the output before its last activation.
   bool takes_logits() const { return takes_logits_; }
@@ -48,12 +53,17 @@ class Loss {
                    const at::Tensor& mask = {}) const;
   // Whether `mask` has an element for each value of the loss, or is undefined.
   static bool MaskFits(const at::Tensor& output, const at::Tensor& mask);
+  // Of each row of the output, (samples, ...) without its last axis: its mean, or what the
+  // loss of classes is of it.
+  at::Tensor Rows(const at::Tensor& output, const Targets& targets) const;
   // Samples whose prediction is right, by the model's AccuracyRule. An output with
   // several predictions a sample counts by their share, without the masked ones.
   std::uint64_t CountCorrect(const at::Tensor& output, const Targets& targets,
                              const at::Tensor& mask = {}) const;
 
  private:
+  // Of each element, or of each row.
+  at::Tensor Values(const at::Tensor& output, const Targets& targets, bool* of_elements) const;
   // Of each row of classes; of each element.
   at::Tensor CategoricalValues(const at::Tensor& rows, const Targets& targets) const;
   at::Tensor BinaryValues(const at::Tensor& output, const at::Tensor& target) const;

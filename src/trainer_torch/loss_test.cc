@@ -89,7 +89,7 @@ TEST(LossTest, LossesAndTheirGradientsAreThoseOfKeras) {
     SCOPED_TRACE(figure.loss);
     const Result<model::Model> model = model::ParseModel(PassThrough("3", figure.loss), "figure");
     ASSERT_THAT(model, test::Succeeds());
-    const Loss loss(*model);
+    const Loss loss(*model, 0);
     const Result<Targets> targets = loss.ReadTargets({"y", array::DType::kFloat32, {3}, {}},
                                                      std::as_bytes(std::span(figure.target)), 2);
     ASSERT_THAT(targets, test::Succeeds());
@@ -110,9 +110,12 @@ TEST(LossTest, LossesAndTheirGradientsAreThoseOfKeras) {
     const Result<model::Model> again = model::ParseModel(model::FormatModel(*model), "again");
     ASSERT_THAT(again, test::Succeeds());
     EXPECT_EQ(again->training_config_json, model->training_config_json);
-    EXPECT_EQ(again->compile.sum_reduction, model->compile.sum_reduction);
-    EXPECT_EQ(again->compile.label_smoothing, model->compile.label_smoothing);
-    EXPECT_EQ(again->compile.huber_delta, model->compile.huber_delta);
+    EXPECT_EQ(again->compile.outputs[0].loss->sum_reduction,
+              model->compile.outputs[0].loss->sum_reduction);
+    EXPECT_EQ(again->compile.outputs[0].loss->label_smoothing,
+              model->compile.outputs[0].loss->label_smoothing);
+    EXPECT_EQ(again->compile.outputs[0].loss->huber_delta,
+              model->compile.outputs[0].loss->huber_delta);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <exception>
@@ -14,6 +15,7 @@
 #include "base/prng.h"
 #include "trainer/convert.h"
 #include "trainer_torch/chain.h"
+#include "trainer_torch/figure_sums.h"
 #include "trainer_torch/layers.h"
 #include "trainer_torch/loss.h"
 #include "trainer_torch/machine.h"
@@ -69,11 +71,20 @@ class TorchEngine final : public trainer::Engine {
   // Finds what the output needs (the rest is not computed), where each layer's
   // output is used last, and which relu can wait for its pooling.
   void PlanForward();
-  // The samples as floats, all inputs of a sample one behind the other.
-  at::Tensor ReadInput(const Batch& batch);
-  // The outputs of the model, in its order.
-  std::vector<at::Tensor> ForwardAll(const at::Tensor& input, const Batch& batch,
-                                     bool skip_last_activation);
+  // The samples of a column as floats.
+  at::Tensor ReadColumn(std::size_t column, const Batch& batch);
+  // Each input of the model, (samples, ...) in its shape.
+  std::vector<at::Tensor> ReadInputs(const Batch& batch);
+  // The outputs of the model, in its order; those of which the loss takes logits before
+  // their activation, unless `batch` is predicted.
+  std::vector<at::Tensor> ForwardAll(const Batch& batch);
+  // Into output_masks_, for the losses.
+  void KeepOutputMasks(const std::vector<at::Tensor>& outputs,
+                       const std::vector<at::Tensor>& masks);
+  Status ReadTargets(const Batch& batch);
+  // The loss of the batch, with weights and penalties, and in `result` what it says.
+  Result<at::Tensor> TotalLoss(const std::vector<at::Tensor>& outputs, const Batch& batch,
+                               BatchResult* result);
   Result<BatchResult> Train(const Batch& batch);
   Result<BatchResult> Evaluate(const Batch& batch);
   Status Predict(const Batch& batch, std::vector<float>* outputs);
@@ -85,22 +96,31 @@ class TorchEngine final : public trainer::Engine {
   Backward backward_;
   model::Model model_;
   trainer::TrainerOptions options_;
-  Loss loss_;
+  // Of an output that is trained.
+  struct TrainedOutput {
+    int output = 0;
+    Loss loss;
+    float weight = 1;
+    Targets targets;  // Of the batch.
+    at::Tensor mask;  // Likewise: of the output's steps, or undefined.
+  };
+  std::vector<TrainedOutput> trained_outputs_;
+  FigureSums figures_;
   std::optional<OptimizerState> optimizer_;
   at::Tensor flat_;                  // All weights, in Keras's order.
   std::vector<at::Tensor> weights_;  // Views of it in the shapes of model_.weights.
   std::vector<bool> trained_;        // Which of them get gradients.
   std::vector<bool> needed_;
   std::vector<bool> is_output_;
+  std::vector<bool> gives_logits_;     // Outputs whose loss takes them before their activation.
   std::vector<std::size_t> last_use_;  // Of each layer's output: the layer that reads it.
   // Convolutions whose relu is done after the maximum pooling that alone reads them:
   // the same numbers and gradients, over a quarter of the memory.
   std::vector<bool> relu_waits_;
-  std::vector<at::Tensor> penalties_;  // Of outputs, in the last ForwardAll().
-  Status problem_;                     // Likewise: what a layer found wrong.
-  at::Tensor output_mask_;             // Likewise: of the model's first output.
-  at::Tensor input_buffer_;
-  std::unique_ptr<Chain> chain_;  // Null where autograd does the work.
+  std::vector<at::Tensor> penalties_;      // Of outputs, in the last ForwardAll().
+  Status problem_;                         // Likewise: what a layer found wrong.
+  std::vector<at::Tensor> input_buffers_;  // Of each column.
+  std::unique_ptr<Chain> chain_;           // Null where autograd does the work.
 };
 
 void TorchEngine::BuildWeights() {
@@ -131,6 +151,11 @@ void TorchEngine::PlanForward() {
   is_output_.assign(count, false);
   last_use_.assign(count, count);
   relu_waits_.assign(count, false);
+  gives_logits_.assign(count, false);
+  for (const TrainedOutput& trained : trained_outputs_) {
+    const int layer = model_.output_layers[static_cast<std::size_t>(trained.output)];
+    if (trained.loss.takes_logits()) gives_logits_[static_cast<std::size_t>(layer)] = true;
+  }
   std::vector<int> readers(count, 0);
   for (const int output : model_.output_layers) {
     is_output_[static_cast<std::size_t>(output)] = true;
@@ -160,11 +185,19 @@ Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerO
     flat_ = at::Tensor();
     weights_.clear();
     optimizer_.reset();
-    input_buffer_ = at::Tensor();
+    input_buffers_.assign(options.x.size(), at::Tensor());
     SetThreads(options.threads);
     model_ = model;
     options_ = options;
-    loss_ = Loss(model);
+    trained_outputs_.clear();
+    figures_ = options.y.empty() ? FigureSums() : FigureSums(model);
+    for (const int output : model.compile.trained_outputs()) {
+      if (options.y.empty()) break;
+      const model::OutputConfig& config = model.compile.outputs[static_cast<std::size_t>(output)];
+      trained_outputs_.push_back({.output = output,
+                                  .loss = Loss(model, output),
+                                  .weight = static_cast<float>(config.loss_weight)});
+    }
     BuildWeights();
     PlanForward();
     optimizer_.emplace(model.compile.optimizer, model.weight_count);
@@ -193,38 +226,53 @@ Status TorchEngine::SetOptimizerState(ByteSpan state) {
   return {};
 }
 
-at::Tensor TorchEngine::ReadInput(const Batch& batch) {
-  const std::vector<std::int64_t> sizes{batch.samples,
-                                        static_cast<std::int64_t>(model_.input_elements())};
-  if (options_.x.dtype == array::DType::kFloat32) {
-    return at::from_blob(const_cast<std::byte*>(batch.x.data()), sizes, at::kFloat);
+at::Tensor TorchEngine::ReadColumn(std::size_t column, const Batch& batch) {
+  const ByteSpan bytes = batch.x[column];
+  const array::DType dtype = options_.x[column].dtype;
+  const auto count = static_cast<std::int64_t>(bytes.size() / array::DTypeSize(dtype));
+  const std::vector<std::int64_t> sizes{batch.samples, count / batch.samples};
+  if (dtype == array::DType::kFloat32) {
+    return at::from_blob(const_cast<std::byte*>(bytes.data()), sizes, at::kFloat);
   }
-  const std::size_t count = batch.x.size() / array::DTypeSize(options_.x.dtype);
-  if (!input_buffer_.defined() || input_buffer_.numel() < static_cast<std::int64_t>(count)) {
-    input_buffer_ = at::empty({static_cast<std::int64_t>(count)}, at::kFloat);
-  }
-  float* const floats = input_buffer_.data_ptr<float>();
-  trainer::ConvertToFloat(options_.x.dtype, batch.x, {floats, count});
+  at::Tensor& buffer = input_buffers_[column];
+  if (!buffer.defined() || buffer.numel() < count) buffer = at::empty({count}, at::kFloat);
+  float* const floats = buffer.data_ptr<float>();
+  trainer::ConvertToFloat(dtype, bytes, {floats, static_cast<std::size_t>(count)});
   return at::from_blob(floats, sizes, at::kFloat);
 }
 
-std::vector<at::Tensor> TorchEngine::ForwardAll(const at::Tensor& input, const Batch& batch,
-                                                bool skip_last_activation) {
+std::vector<at::Tensor> TorchEngine::ReadInputs(const Batch& batch) {
+  std::vector<at::Tensor> inputs;
+  // Of one column all inputs of a sample lie one behind the other.
+  const bool together = options_.x.size() == 1;
+  const at::Tensor rows = together ? ReadColumn(0, batch) : at::Tensor();
+  std::int64_t offset = 0;
+  for (int i = 0; i < model_.input_count; ++i) {
+    const array::Shape& shape = model_.layers[static_cast<std::size_t>(i)].output_shape;
+    std::vector<std::int64_t> sizes{batch.samples};
+    sizes.insert(sizes.end(), shape.begin(), shape.end());
+    const auto elements = static_cast<std::int64_t>(*array::ElementCount(shape));
+    const at::Tensor input = together ? rows.narrow(1, offset, elements)
+                                      : ReadColumn(static_cast<std::size_t>(i), batch);
+    inputs.push_back(input.reshape(sizes));
+    offset += elements;
+  }
+  return inputs;
+}
+
+std::vector<at::Tensor> TorchEngine::ForwardAll(const Batch& batch) {
   const std::size_t count = model_.layers.size();
   std::vector<at::Tensor> outputs(count);
   std::vector<at::Tensor> masks(count);
-  std::int64_t offset = 0;
+  std::vector<at::Tensor> logits(count);
+  {
+    std::vector<at::Tensor> inputs = ReadInputs(batch);
+    std::move(inputs.begin(), inputs.end(), outputs.begin());  // They are the first layers.
+  }
   problem_ = {};
   penalties_.clear();
   for (std::size_t i = 0; i < count; ++i) {
     const model::Layer& layer = model_.layers[i];
-    if (layer.kind == model::LayerKind::kInput) {
-      std::vector<std::int64_t> sizes{batch.samples};
-      sizes.insert(sizes.end(), layer.output_shape.begin(), layer.output_shape.end());
-      const auto elements = static_cast<std::int64_t>(*array::ElementCount(layer.output_shape));
-      outputs[i] = input.narrow(1, offset, elements).reshape(sizes);
-      offset += elements;
-    }
     if (layer.kind == model::LayerKind::kInput || !needed_[i]) continue;
     std::vector<at::Tensor> inputs;
     for (const int source : layer.inputs)
@@ -236,8 +284,8 @@ std::vector<at::Tensor> TorchEngine::ForwardAll(const at::Tensor& input, const B
     call.inputs = inputs;
     call.training = batch.kind == BatchKind::kTrain;
     call.seed = DeriveSeed(batch.seed, i);
-    call.skip_activation =
-        relu_waits_[i] || (skip_last_activation && static_cast<int>(i) == model_.output_layer);
+    const bool keeps_logits = gives_logits_[i] && batch.kind != BatchKind::kPredict;
+    call.skip_activation = relu_waits_[i] || keeps_logits;
     std::vector<at::Tensor> input_masks;
     for (const int source : layer.inputs) {
       input_masks.push_back(masks[static_cast<std::size_t>(source)]);
@@ -246,6 +294,11 @@ std::vector<at::Tensor> TorchEngine::ForwardAll(const at::Tensor& input, const B
     call.masks = input_masks;
     call.problem = &problem_;
     outputs[i] = Forward(call, inputs[0]);
+    if (keeps_logits) {
+      logits[i] = outputs[i];
+      // Other layers read the output as it is.
+      outputs[i] = Activate(layer.activation, logits[i], -1, /*in_place=*/false);
+    }
     masks[i] = layer.kind == model::LayerKind::kMerge
                    ? MergedMask(layer, inputs, input_masks)
                    : OutputMask(layer, inputs[0], input_masks[0]);
@@ -262,19 +315,27 @@ std::vector<at::Tensor> TorchEngine::ForwardAll(const at::Tensor& input, const B
                            static_cast<double>(batch.samples));
     }
   }
-  output_mask_ = masks[static_cast<std::size_t>(model_.output_layer)];
-  if (batch.kind != BatchKind::kPredict &&
-      !Loss::MaskFits(outputs[static_cast<std::size_t>(model_.output_layer)], output_mask_)) {
+  if (batch.kind != BatchKind::kPredict) KeepOutputMasks(outputs, masks);
+  std::vector<at::Tensor> results;
+  for (const int output : model_.output_layers) {
+    const auto layer = static_cast<std::size_t>(output);
+    results.push_back(logits[layer].defined() ? logits[layer] : outputs[layer]);
+  }
+  return results;
+}
+
+void TorchEngine::KeepOutputMasks(const std::vector<at::Tensor>& outputs,
+                                  const std::vector<at::Tensor>& masks) {
+  for (TrainedOutput& trained : trained_outputs_) {
+    const auto layer =
+        static_cast<std::size_t>(model_.output_layers[static_cast<std::size_t>(trained.output)]);
+    trained.mask = masks[layer];
+    if (Loss::MaskFits(outputs[layer], trained.mask)) continue;
     problem_ = Error{ErrorCode::kInvalidArgument,
-                     model_.layers[static_cast<std::size_t>(model_.output_layer)].name +
+                     model_.layers[layer].name +
                          ": the mask that reaches the model's output does not have its shape; "
                          "end with a layer that gives an output for each step, or one for all"};
   }
-  std::vector<at::Tensor> results;
-  for (const int output : model_.output_layers) {
-    results.push_back(outputs[static_cast<std::size_t>(output)]);
-  }
-  return results;
 }
 
 void TorchEngine::ClipTogether() {
@@ -313,21 +374,50 @@ at::Tensor TorchEngine::WithPenalties(at::Tensor loss) const {
   return loss;
 }
 
+Status TorchEngine::ReadTargets(const Batch& batch) {
+  for (std::size_t i = 0; i < trained_outputs_.size(); ++i) {
+    TrainedOutput& trained = trained_outputs_[i];
+    DNC_ASSIGN(trained.targets, trained.loss.ReadTargets(options_.y[i], batch.y[i], batch.samples));
+    trained.targets.SetWeights(batch.weights);
+  }
+  return {};
+}
+
+Result<at::Tensor> TorchEngine::TotalLoss(const std::vector<at::Tensor>& outputs,
+                                          const Batch& batch, BatchResult* result) {
+  at::Tensor total;
+  result->sums.assign(figures_.count(), 0);
+  for (const TrainedOutput& trained : trained_outputs_) {
+    const at::Tensor& output = outputs[static_cast<std::size_t>(trained.output)];
+    at::Tensor loss = trained.loss.Value(output, trained.targets, trained.mask);
+    const at::NoGradGuard no_grad;
+    if (!total.defined()) {
+      result->correct = trained.loss.CountCorrect(output, trained.targets, trained.mask);
+    }
+    if (figures_.count() > 0) {
+      const model::Activation activation = model_.output(trained.output).activation;
+      figures_.Add(trained.output,
+                   trained.loss.takes_logits() ? Activate(activation, output, -1, false) : output,
+                   trained.targets, trained.mask, loss.item<double>(), result->sums);
+    }
+    const at::AutoGradMode grad(batch.kind == BatchKind::kTrain);
+    if (trained.weight != 1) loss = loss * trained.weight;
+    total = total.defined() ? total + loss : loss;
+  }
+  total = WithPenalties(total);
+  result->loss = total.item<float>();
+  if (!std::isfinite(result->loss)) return trainer::NonFiniteLoss(result->loss);
+  return total;
+}
+
 Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   // One that failed in the middle may have left some.
   for (at::Tensor& weight : weights_) weight.mutable_grad().reset();
-  DNC_ASSIGN(Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
-  targets.SetWeights(batch.weights);
-  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits())[0];
+  DNC_TRY(ReadTargets(batch));
+  const std::vector<at::Tensor> outputs = ForwardAll(batch);
   DNC_TRY(problem_);
-  const at::Tensor loss = WithPenalties(loss_.Value(output, targets, output_mask_));
   BatchResult result;
-  result.loss = loss.item<float>();
-  if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
-  {
-    const at::NoGradGuard no_grad;
-    result.correct = loss_.CountCorrect(output, targets, output_mask_);
-  }
+  DNC_ASSIGN(const at::Tensor loss, TotalLoss(outputs, batch, &result));
   if (loss.requires_grad()) {
     loss.backward();
     Step();
@@ -336,20 +426,18 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
 }
 
 Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
-  DNC_ASSIGN(const Targets targets, loss_.ReadTargets(options_.y, batch.y, batch.samples));
+  DNC_TRY(ReadTargets(batch));
   const at::NoGradGuard no_grad;
-  const at::Tensor output = ForwardAll(ReadInput(batch), batch, loss_.takes_logits())[0];
+  const std::vector<at::Tensor> outputs = ForwardAll(batch);
   DNC_TRY(problem_);
   BatchResult result;
-  result.loss = WithPenalties(loss_.Value(output, targets, output_mask_)).item<float>();
-  if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
-  result.correct = loss_.CountCorrect(output, targets, output_mask_);
+  DNC_TRY(TotalLoss(outputs, batch, &result).status());
   return result;
 }
 
 Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> results = ForwardAll(ReadInput(batch), batch, false);
+  std::vector<at::Tensor> results = ForwardAll(batch);
   DNC_TRY(problem_);
   // All outputs of a sample, one behind the other.
   for (at::Tensor& result : results) result = result.reshape({batch.samples, -1});

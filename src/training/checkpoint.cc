@@ -1,5 +1,6 @@
 #include "training/checkpoint.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/file.h"
@@ -8,8 +9,9 @@ namespace dnc::training {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b50434e44u;  // "DNCKPT1", little-endian.
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::uint32_t kEpochsMax = 1u << 20;
+constexpr std::uint32_t kSumsMax = 1u << 16;
 constexpr std::uint64_t kBytesMax = std::uint64_t{64} << 30;
 constexpr std::uint32_t kStateBytesMax = 0xffffffffu;
 
@@ -17,6 +19,8 @@ void PutTotals(ByteWriter* out, const trainer::Totals& totals) {
   out->Put(totals.samples);
   out->Put(totals.loss_sum);
   out->Put(totals.correct);
+  out->Put(static_cast<std::uint32_t>(totals.sums.size()));
+  for (const double sum : totals.sums) out->Put(sum);
 }
 
 trainer::Totals GetTotals(ByteReader* in) {
@@ -24,6 +28,10 @@ trainer::Totals GetTotals(ByteReader* in) {
   totals.samples = in->Get<std::uint64_t>();
   totals.loss_sum = in->Get<double>();
   totals.correct = in->Get<std::uint64_t>();
+  const auto sum_count = in->Get<std::uint32_t>();
+  for (std::uint32_t i = 0; i < std::min(sum_count, kSumsMax) && in->ok(); ++i) {
+    totals.sums.push_back(in->Get<double>());
+  }
   return totals;
 }
 

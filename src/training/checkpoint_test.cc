@@ -14,7 +14,7 @@ Checkpoint Example() {
   checkpoint.run.bytes.fill(7);
   checkpoint.epochs_done = 2;
   checkpoint.samples_done = 640;
-  checkpoint.totals = {.samples = 640, .loss_sum = 12.5, .correct = 600};
+  checkpoint.totals = {.samples = 640, .loss_sum = 12.5, .correct = 600, .sums = {1.5, 640}};
   checkpoint.history = {
       {.epoch = 1,
        .train = {.samples = 1000, .loss_sum = 900, .correct = 10},
@@ -42,6 +42,7 @@ TEST_F(CheckpointTest, ComesBackAsItWas) {
   EXPECT_EQ(loaded->epochs_done, expected.epochs_done);
   EXPECT_EQ(loaded->samples_done, expected.samples_done);
   EXPECT_EQ(loaded->totals.loss_sum, expected.totals.loss_sum);
+  EXPECT_EQ(loaded->totals.sums, expected.totals.sums);
   EXPECT_EQ(loaded->weights, expected.weights);
   EXPECT_EQ(loaded->optimizer_state, expected.optimizer_state);
   ASSERT_EQ(loaded->history.size(), 2u);

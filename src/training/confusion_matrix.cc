@@ -45,17 +45,18 @@ ConfusionMatrix::ClassFigures ConfusionMatrix::Figures(std::size_t index) const 
 }
 
 std::optional<ClassReader> ClassReader::For(const model::Model& model, const array::ColumnSpec& y) {
-  if (model.output_shape().size() != 1) return std::nullopt;
+  if (model.output_layers.size() != 1 || model.output_shape().size() != 1) return std::nullopt;
   ClassReader reader;
   reader.y_ = y;
   reader.output_count_ = static_cast<std::size_t>(model.output_shape()[0]);
   if (reader.output_count_ > static_cast<std::size_t>(kClassMax)) return std::nullopt;
-  switch (model.compile.loss) {
+  const model::LossConfig& loss = *model.compile.outputs[0].loss;
+  switch (loss.kind) {
     case model::LossKind::kSparseCategoricalCrossentropy:
     case model::LossKind::kCategoricalCrossentropy:
     case model::LossKind::kCategoricalHinge:
     case model::LossKind::kBinaryCrossentropy:
-      if (model.compile.from_logits) reader.threshold_ = 0;
+      if (loss.from_logits) reader.threshold_ = 0;
       break;
     case model::LossKind::kHinge:
     case model::LossKind::kSquaredHinge:

@@ -17,49 +17,32 @@ namespace {
 constexpr std::uint64_t kBatchesPerDrain = 32;
 
 struct Columns {
-  int x = -1;
-  int y = -1;
+  std::vector<int> x;
+  std::vector<int> y;
 };
 
-void AddTo(trainer::Totals* sum, const trainer::Totals& part) {
-  sum->samples += part.samples;
-  sum->loss_sum += part.loss_sum;
-  sum->correct += part.correct;
-}
-
-Result<Columns> FindColumns(const shard::Manifest& manifest) {
-  const Columns columns{.x = manifest.ColumnIndex("x"), .y = manifest.ColumnIndex("y")};
-  if (columns.x < 0 || columns.y < 0) {
-    std::string found;
-    for (const array::ColumnSpec& column : manifest.columns) {
-      found += (found.empty() ? "" : ", ") + column.name;
-    }
-    return Error{ErrorCode::kInvalidArgument,
-                 "dataset \"" + manifest.name + "\" has the columns " + found +
-                     "; training needs features \"x\" and labels \"y\" (divide it with --labels "
-                     "or --label-column)"};
-  }
+Result<Columns> FindColumns(const model::Model& model, const shard::Manifest& manifest) {
+  Columns columns;
+  const auto in_dataset = [&](Result<std::vector<int>> found) -> Result<std::vector<int>> {
+    if (!found.ok()) return found.error().WithContext("dataset \"" + manifest.name + "\"");
+    return found;
+  };
+  DNC_ASSIGN(columns.x, in_dataset(model::FindInputs(model, manifest.columns)));
+  DNC_ASSIGN(columns.y, in_dataset(model::FindLabels(model, manifest.columns)));
   return columns;
 }
 
 Status ConfigureTrainer(const model::Model& model, const shard::Manifest& manifest,
                         const std::string& split, const LocalTrainingOptions& options,
                         const Columns& columns, trainer::Trainer* trainer) {
-  const auto x = static_cast<std::size_t>(columns.x);
-  const auto y = static_cast<std::size_t>(columns.y);
-  const shard::SplitInfo* info = manifest.FindSplit(split);
-  std::uint64_t class_count = 0;
-  if (info != nullptr && y < info->statistics.size() && !info->statistics[y].class_counts.empty()) {
-    class_count = static_cast<std::uint64_t>(
-        std::max<std::int64_t>(info->statistics[y].class_counts.rbegin()->first + 1, 0));
-  }
-  DNC_TRY(model::CheckColumns(model, manifest.columns[x], manifest.columns[y], class_count));
   trainer::TrainerOptions trainer_options;
   trainer_options.threads = options.threads;
   trainer_options.batch_size_max = options.batch_size;
-  trainer_options.x = manifest.columns[x];
-  trainer_options.y = manifest.columns[y];
+  trainer_options.x = array::SelectColumns(manifest.columns, columns.x);
+  trainer_options.y = array::SelectColumns(manifest.columns, columns.y);
   trainer_options.weighted = options.weighting.any();
+  DNC_TRY(model::CheckColumns(model, trainer_options.x, trainer_options.y,
+                              manifest.ClassCounts(split, columns.y)));
   return trainer->Configure(model, trainer_options);
 }
 
@@ -68,8 +51,8 @@ PassOptions PassOptionsFor(const shard::Manifest& manifest, const Columns& colum
   PassOptions pass;
   pass.batch_size = options.batch_size;
   pass.column_count = manifest.columns.size();
-  pass.x_column = columns.x;
-  pass.y_column = columns.y;
+  pass.x_columns = columns.x;
+  pass.y_columns = columns.y;
   return pass;
 }
 
@@ -120,7 +103,7 @@ Result<trainer::Totals> RunScoringPass(stream::Loader* loader, trainer::Trainer*
     if (part.samples == 0) return totals;
     DNC_ASSIGN(const std::vector<float> outputs, trainer->TakeOutputs());
     classes->AddOutputs(outputs, confusion);
-    AddTo(&totals, part);
+    totals.Add(part);
   }
 }
 
@@ -142,7 +125,7 @@ Result<trainer::Totals> EvaluateConfigured(
   pass.kind = trainer::BatchKind::kEvaluate;
   pass.progress = on_progress;
   if (confusion != nullptr) {
-    const auto y = static_cast<std::size_t>(columns.y);
+    const auto y = static_cast<std::size_t>(columns.y.front());
     std::optional<ClassReader> classes = ClassReader::For(model, manifest.columns[y]);
     if (classes) return RunScoringPass(loader.get(), trainer, pass, &*classes, confusion);
   }
@@ -163,7 +146,7 @@ class LocalRun {
         observer_(observer) {}
 
   Result<LocalTrainingOutcome> Run() {
-    DNC_ASSIGN(columns_, FindColumns(manifest_));
+    DNC_ASSIGN(columns_, FindColumns(model_, manifest_));
     DNC_TRY(
         ConfigureTrainer(model_, manifest_, options_.train_split, options_, columns_, trainer_));
     DNC_ASSIGN(window_samples_,
@@ -246,7 +229,7 @@ class LocalRun {
         return true;
       };
       DNC_ASSIGN(const trainer::Totals part, RunPass(loader.get(), trainer_, pass));
-      AddTo(&state_.totals, part);
+      state_.totals.Add(part);
       state_.samples_done += part.samples;
       outcome_.samples += part.samples;
       steps_since_checkpoint_ += (part.samples + options_.batch_size - 1) / options_.batch_size;
@@ -405,7 +388,7 @@ Result<trainer::Totals> EvaluateSplit(const model::Model& model, std::span<const
                                       const LocalTrainingOptions& options,
                                       const std::function<bool(std::uint64_t)>& on_progress,
                                       ConfusionMatrix* confusion) {
-  DNC_ASSIGN(const Columns columns, FindColumns(manifest));
+  DNC_ASSIGN(const Columns columns, FindColumns(model, manifest));
   DNC_TRY(ConfigureTrainer(model, manifest, split, options, columns, trainer));
   DNC_TRY(trainer->SetWeights(weights));
   return EvaluateConfigured(model, manifest, split, store, columns, options, trainer, on_progress,

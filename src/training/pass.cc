@@ -13,9 +13,11 @@ Result<trainer::Totals> RunPass(stream::Loader* loader, trainer::Trainer* traine
   std::uint64_t samples_done = 0;
   for (std::uint64_t batch = 0; batch < options.batch_count_max; ++batch) {
     DNC_ASSIGN(const trainer::BatchSlot slot, trainer->AcquireSlot());
-    destinations[static_cast<std::size_t>(options.x_column)] = slot.x.data();
-    if (options.y_column >= 0) {
-      destinations[static_cast<std::size_t>(options.y_column)] = slot.y.data();
+    for (std::size_t i = 0; i < options.x_columns.size(); ++i) {
+      destinations[static_cast<std::size_t>(options.x_columns[i])] = slot.x[i].data();
+    }
+    for (std::size_t i = 0; i < options.y_columns.size(); ++i) {
+      destinations[static_cast<std::size_t>(options.y_columns[i])] = slot.y[i].data();
     }
     if (options.weights != nullptr && options.weights->column() >= 0) {
       destinations[static_cast<std::size_t>(options.weights->column())] =
@@ -23,7 +25,8 @@ Result<trainer::Totals> RunPass(stream::Loader* loader, trainer::Trainer* traine
     }
     DNC_ASSIGN(const std::uint64_t samples, loader->Next(options.batch_size, destinations));
     if (samples == 0) break;
-    const ByteSpan labels = slot.y.first(slot.y.size() / options.batch_size * samples);
+    ByteSpan labels;
+    if (!slot.y.empty()) labels = slot.y[0].first(slot.y[0].size() / options.batch_size * samples);
     if (options.on_labels) options.on_labels(labels);
     if (!slot.weights.empty()) {
       const std::span<float> weights = slot.weights.first(samples);

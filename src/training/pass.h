@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -25,14 +26,16 @@ struct PassOptions {
   // Batches after which the pass returns, though samples are left.
   std::uint64_t batch_count_max = UINT64_MAX;
   std::size_t column_count = 2;  // Of the manifest.
-  int x_column = 0;
-  int y_column = 1;  // -1: no labels (kPredict).
+  // Those of the inputs and of the labels, as the trainer was configured for them.
+  std::vector<int> x_columns;
+  std::vector<int> y_columns;
   // Called after each batch was queued, with the samples so far in this call; false
   // ends the pass with kCancelled. May be empty.
   std::function<bool(std::uint64_t samples_done)> progress;
   // If the trainer was configured for weighted samples; null: all weights are 1.
   SampleWeights* weights = nullptr;
-  // Called with the labels of each batch before it is queued. May be empty.
+  // Called with the labels of each batch, of the first column of them, before it is
+  // queued. May be empty.
   std::function<void(ByteSpan)> on_labels;
 };
 

@@ -83,10 +83,14 @@ Status ParseClassWeights(const std::string& text, const shard::Manifest& manifes
 }
 
 Result<SampleWeights> SampleWeights::Create(const shard::Manifest& manifest,
-                                            const std::string& split, int y_column,
+                                            const std::string& split,
+                                            std::span<const int> y_columns,
                                             const WeightOptions& options) {
   SampleWeights weights;
-  const auto y = static_cast<std::size_t>(y_column);
+  const auto y = static_cast<std::size_t>(y_columns.front());
+  if (y_columns.size() > 1 && (options.balanced || !options.by_class.empty())) {
+    return Invalid("the model has several outputs with labels; weights by class are of one output");
+  }
   weights.y_ = manifest.columns[y];
   weights.by_class_ = options.by_class;
   if (options.balanced) {

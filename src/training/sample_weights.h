@@ -32,9 +32,10 @@ Status ParseClassWeights(const std::string& text, const shard::Manifest& manifes
 class SampleWeights {
  public:
   // Errors: kInvalidArgument, a column that is not there or not of one number, labels
-  // that are no classes, a split whose classes were not counted.
+  // that are no classes, a split whose classes were not counted, weights by class where
+  // there is more than one column of labels.
   static Result<SampleWeights> Create(const shard::Manifest& manifest, const std::string& split,
-                                      int y_column, const WeightOptions& options);
+                                      std::span<const int> y_columns, const WeightOptions& options);
 
   // The column that is read, or -1, and where `samples_max` of its values go.
   int column() const { return column_; }

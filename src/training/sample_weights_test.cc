@@ -1,5 +1,7 @@
 #include "training/sample_weights.h"
 
+#include <array>
+
 #include "testing/testing.h"
 
 namespace dnc::training {
@@ -9,6 +11,8 @@ using ::dnc::test::FailsWith;
 using ::dnc::test::Succeeds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+constexpr std::array<int, 1> kLabels = {2};
 
 shard::Manifest ThreeColumns() {
   shard::Manifest manifest;
@@ -30,7 +34,7 @@ ByteSpan Labels(const std::vector<std::uint8_t>& labels) {
 TEST(SampleWeightsTest, ByClassAndByColumnAreMultiplied) {
   WeightOptions options{.column = "w"};
   ASSERT_THAT(ParseClassWeights("shirt=3,0=0.5", ThreeColumns(), &options), Succeeds());
-  Result<SampleWeights> weights = SampleWeights::Create(ThreeColumns(), "train", 2, options);
+  Result<SampleWeights> weights = SampleWeights::Create(ThreeColumns(), "train", kLabels, options);
   ASSERT_THAT(weights, Succeeds());
   EXPECT_EQ(weights->column(), 1);
   const std::vector<float> values = {1, 2, 0};
@@ -47,7 +51,7 @@ TEST(SampleWeightsTest, ByClassAndByColumnAreMultiplied) {
 TEST(SampleWeightsTest, BalancedClassesHaveTheSameSum) {
   WeightOptions options;
   ASSERT_THAT(ParseClassWeights("balanced", ThreeColumns(), &options), Succeeds());
-  Result<SampleWeights> weights = SampleWeights::Create(ThreeColumns(), "train", 2, options);
+  Result<SampleWeights> weights = SampleWeights::Create(ThreeColumns(), "train", kLabels, options);
   ASSERT_THAT(weights, Succeeds());
   std::vector<float> filled(2);
   ASSERT_THAT(weights->Fill(Labels({0, 1}), filled), Succeeds());
@@ -65,13 +69,18 @@ TEST(SampleWeightsTest, RefusesWhatIsNoWeight) {
   WeightOptions options;
   EXPECT_THAT(ParseClassWeights("boot=1", ThreeColumns(), &options),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("hat, shirt")));
-  EXPECT_THAT(SampleWeights::Create(ThreeColumns(), "train", 2, {.column = "v"}),
+  EXPECT_THAT(SampleWeights::Create(ThreeColumns(), "train", kLabels, {.column = "v"}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("x, w, y")));
-  EXPECT_THAT(SampleWeights::Create(ThreeColumns(), "train", 2, {.column = "x"}),
+  EXPECT_THAT(SampleWeights::Create(ThreeColumns(), "train", kLabels, {.column = "x"}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("one number")));
+  constexpr std::array<int, 2> kTwoLabels = {2, 1};
+  EXPECT_THAT(SampleWeights::Create(ThreeColumns(), "train", kTwoLabels, {.balanced = true}),
+              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("several outputs")));
+  EXPECT_THAT(SampleWeights::Create(ThreeColumns(), "train", kTwoLabels, {.column = "w"}),
+              Succeeds());
   shard::Manifest uncounted = ThreeColumns();
   uncounted.splits[0].statistics.clear();
-  EXPECT_THAT(SampleWeights::Create(uncounted, "train", 2, {.balanced = true}),
+  EXPECT_THAT(SampleWeights::Create(uncounted, "train", kLabels, {.balanced = true}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("not counted")));
 }
 

@@ -124,6 +124,7 @@ Result<trainer::Totals> TaskRunner::RunPlan(const agent::Task& task,
   pass.kind = train ? trainer::BatchKind::kTrain : trainer::BatchKind::kEvaluate;
   pass.batch_size = project_->fit.batch_size;
   pass.seed = DeriveSeed(project_->fit.seed, std::uint64_t{task.epoch} + 1, task.task_index);
+  pass.column_count = project_->manifest.columns.size();
   pass.x_columns = project_->x_columns;
   pass.y_columns = project_->y_columns;
   pass.progress = [this, &progress](std::uint64_t samples_done) {

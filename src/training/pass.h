@@ -25,7 +25,7 @@ struct PassOptions {
   std::uint64_t first_batch = 0;
   // Batches after which the pass returns, though samples are left.
   std::uint64_t batch_count_max = UINT64_MAX;
-  std::size_t column_count = 2;  // Of the manifest.
+  std::size_t column_count = 0;  // Of the manifest.
   // Those of the inputs and of the labels, as the trainer was configured for them.
   std::vector<int> x_columns;
   std::vector<int> y_columns;

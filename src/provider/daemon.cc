@@ -364,6 +364,7 @@ Result<std::unique_ptr<Provider>> Provider::Create(const ProviderOptions& option
   trainer_options.threads = options.cores;
   trainer_options.memory_bytes_max = options.memory_bytes - kDaemonShareBytes;
   trainer_options.boxed = options.boxed;
+  trainer_options.device = trainer::DeviceChoice::kCpu;
   DNC_ASSIGN(trainer_options.program_path, trainer::FindTrainerProgram(options.trainer_program));
 
   // Threads would otherwise get heaps of their own, and large buffers, once

@@ -207,7 +207,9 @@ Status ProcessTrainer::Impl::Greet(const ProcessTrainerOptions& start) {
   DNC_TRY(
       Send(MessageKind::kHello, Encode(Hello{.threads = static_cast<std::uint32_t>(start.threads),
                                              .memory_bytes_max = start.memory_bytes_max,
-                                             .boxed = start.boxed})));
+                                             .boxed = start.boxed,
+                                             .device = start.device,
+                                             .gpu_unboxed = start.gpu_unboxed})));
   if (const Status ready = channel.WaitReadable(kStartTimeoutMs); !ready.ok()) {
     return Error{ErrorCode::kUnavailable, "dnc-trainer was not ready within " +
                                               std::to_string(kStartTimeoutMs / 1000) + " s"};

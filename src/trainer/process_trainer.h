@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/device_choice.h"
 #include "trainer/trainer.h"
 
 namespace dnc::trainer {
@@ -23,6 +24,11 @@ struct ProcessTrainerOptions {
   // Without network, files and other processes from the first message that comes
   // from a stranger on; see box/box.h.
   bool boxed = true;
+  // A boxed trainer computes on the CPU: its box has no way to a GPU.
+  DeviceChoice device = DeviceChoice::kAuto;
+  // Where a GPU can be used, do without the box; on the CPU it is as `boxed` says. For models
+  // of this machine's own user.
+  bool gpu_unboxed = false;
   // Empty: $DNC_TRAINER, then dnc-trainer beside this program, then in $PATH.
   std::string program_path;
   std::vector<std::string> program_arguments;  // Before the protocol's own; for tests.
@@ -36,7 +42,7 @@ class ProcessTrainer final : public Trainer {
  public:
   // Starts the child and waits until it is ready (half a second to a second).
   // Errors: kNotFound, no program; kUnavailable, it died or did not answer within
-  // 60 s; kUnsupported, it speaks another version of the protocol.
+  // 60 s; kUnsupported, it speaks another version of the protocol, or has no such device.
   static Result<std::unique_ptr<ProcessTrainer>> Start(const ProcessTrainerOptions& options);
   ~ProcessTrainer() override;  // Kills the child and waits for its end.
 

@@ -78,6 +78,8 @@ Bytes Encode(const Hello& message) {
   writer.Put(message.threads);
   writer.Put(message.memory_bytes_max);
   writer.Put(static_cast<std::uint8_t>(message.boxed));
+  writer.Put(static_cast<std::uint8_t>(message.device));
+  writer.Put(static_cast<std::uint8_t>(message.gpu_unboxed));
   return std::move(writer).Take();
 }
 
@@ -96,7 +98,11 @@ Result<Hello> DecodeHello(ByteSpan payload) {
   message.threads = reader.Get<std::uint32_t>();
   message.memory_bytes_max = reader.Get<std::uint64_t>();
   message.boxed = reader.Get<std::uint8_t>() != 0;
-  if (!reader.AtEnd() || message.threads < 1 || message.threads > kThreadsMax) {
+  const auto device = reader.Get<std::uint8_t>();
+  message.device = static_cast<DeviceChoice>(device);
+  message.gpu_unboxed = reader.Get<std::uint8_t>() != 0;
+  if (!reader.AtEnd() || device > static_cast<std::uint8_t>(DeviceChoice::kCuda) ||
+      message.threads < 1 || message.threads > kThreadsMax) {
     return Malformed("hello");
   }
   return message;

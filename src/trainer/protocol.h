@@ -8,7 +8,7 @@
 // order; kSubmit is answered by kSlotDone once the batch is computed.
 //
 //   parent          payload                                            child answers
-//   kHello          magic, version, threads, memory_bytes_max, boxed   kHelloReply
+//   kHello          Hello                                              kHelloReply
 //   kConfigure      TrainerOptions, slots; blob model JSON; ring's fd  kOk
 //   kSetWeights     blob                                               kOk
 //   kGetWeights     -                                                  kWeights + blob
@@ -30,6 +30,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "trainer/device_choice.h"
 #include "trainer/trainer.h"
 
 namespace dnc::trainer {
@@ -73,6 +74,8 @@ struct Hello {
   std::uint32_t threads = 1;
   std::uint64_t memory_bytes_max = 0;
   bool boxed = false;
+  DeviceChoice device = DeviceChoice::kAuto;
+  bool gpu_unboxed = false;  // As ProcessTrainerOptions has it.
 };
 
 struct HelloReply {

@@ -92,6 +92,21 @@ TEST(ProtocolTest, RefusesValuesOutOfRange) {
   EXPECT_THAT(DecodeSubmit(submit), test::FailsWith(ErrorCode::kCorrupt));
   EXPECT_THAT(DecodeTotals(Encode(Totals{1, 0, 2})), test::FailsWith(ErrorCode::kCorrupt));
   EXPECT_THAT(DecodeHello(Encode(Hello{.threads = 0})), test::FailsWith(ErrorCode::kCorrupt));
+  EXPECT_THAT(DecodeHello(Encode(Hello{.device = static_cast<DeviceChoice>(3)})),
+              test::FailsWith(ErrorCode::kCorrupt));
+}
+
+TEST(ProtocolTest, AHelloSaysWhereToCompute) {
+  for (const char* name : {"auto", "cpu", "cuda"}) {
+    const DeviceChoice choice = ParseDeviceChoice(name).value();
+    EXPECT_STREQ(DeviceChoiceName(choice), name);
+    const Result<Hello> hello = DecodeHello(Encode(Hello{.device = choice, .gpu_unboxed = true}));
+    ASSERT_THAT(hello, test::Succeeds());
+    EXPECT_EQ(hello->device, choice);
+    EXPECT_TRUE(hello->gpu_unboxed);
+    EXPECT_FALSE(hello->boxed);
+  }
+  EXPECT_THAT(ParseDeviceChoice("tpu"), test::FailsWith(ErrorCode::kInvalidArgument));
 }
 
 TEST(ProtocolTest, AHelloOfAnotherVersionNamesBoth) {

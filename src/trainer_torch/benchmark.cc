@@ -11,6 +11,7 @@
 #include "base/prng.h"
 #include "base/time.h"
 #include "model/model.h"
+#include "trainer_torch/device.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/matrix_products.h"
 #include "trainer_torch/torch_engine.h"
@@ -76,7 +77,8 @@ std::string ModelJson(const Network& network) {
 // weights as libtorch keeps them, one in-place update a tensor.
 class PlainLoop {
  public:
-  PlainLoop(const Network& network, std::int64_t batch_size) : network_(network) {
+  PlainLoop(const Network& network, std::int64_t batch_size, at::Device device)
+      : network_(network), device_(device) {
     std::int64_t features = network.side * network.side * network.channels;
     if (const std::int64_t filters = network.filters; filters > 0) {
       const std::int64_t cut = network.same_padding ? 0 : 2;
@@ -94,8 +96,9 @@ class PlainLoop {
     }
     AddWeight({features, network.outputs});
     AddWeight({network.outputs});
-    x_ = at::rand({batch_size, network.side, network.side, network.channels});
+    x_ = at::rand({batch_size, network.side, network.side, network.channels}).to(device);
     y_ = network.outputs == 1 ? at::ones({batch_size, 1}) : at::ones({batch_size}, at::kLong);
+    y_ = y_.to(device);
   }
 
   void Step() {
@@ -124,16 +127,19 @@ class PlainLoop {
       weight.add_(weight.grad(), -0.01);
       weight.mutable_grad().reset();
     }
+    // Waits for the device, as whoever prints the loss does, and as the engine does.
+    if (!device_.is_cpu()) static_cast<void>(loss.item<float>());
   }
 
  private:
   void AddWeight(const std::vector<std::int64_t>& sizes) {
-    at::Tensor weight = at::randn(sizes) * 0.01;
+    at::Tensor weight = (at::randn(sizes) * 0.01).to(device_);
     if (sizes.size() == 4) weight = weight.contiguous(at::MemoryFormat::ChannelsLast);
     weights_.push_back(weight.set_requires_grad(true));
   }
 
   const Network& network_;
+  at::Device device_;
   std::vector<at::Tensor> weights_;
   at::Tensor x_, y_;
 };
@@ -162,20 +168,23 @@ Speed Measure(const BenchmarkOptions& options, const std::function<void()>& step
   return {.best = speeds.back(), .median = speeds[parts / 2]};
 }
 
-void Print(const BenchmarkOptions& options, const char* loop, const Speed& speed) {
+void Print(const BenchmarkOptions& options, const char* loop, at::Device device,
+           const Speed& speed) {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   ::printf(
-      "{\"benchmark\":\"%s\",\"loop\":\"%s\",\"threads\":%d,\"batch_size\":%u,"
+      "{\"benchmark\":\"%s\",\"loop\":\"%s\",\"device\":\"%s\",\"threads\":%d,\"batch_size\":%u,"
       "\"samples_per_second\":%.1f,\"samples_per_second_best\":%.1f,"
       "\"peak_memory_mib\":%ld,\"forwarded_products\":%s}\n",
-      options.name.c_str(), loop, options.threads, options.batch_size, speed.median, speed.best,
-      usage.ru_maxrss / 1024, ForwardedProductCount() > 0 ? "true" : "false");
+      options.name.c_str(), loop, device.str().c_str(), options.threads, options.batch_size,
+      speed.median, speed.best, usage.ru_maxrss / 1024,
+      ForwardedProductCount() > 0 ? "true" : "false");
   ::fflush(stdout);
 }
 
 // The engine on uint8 images and labels in memory, as a shard gives them.
-Status MeasureEngine(const BenchmarkOptions& options, const Network& network, Speed* speed) {
+Status MeasureEngine(const BenchmarkOptions& options, const Network& network, at::Device device,
+                     Speed* speed) {
   DNC_ASSIGN(const model::Model model, model::ParseModel(ModelJson(network), "the benchmark"));
   trainer::TrainerOptions trainer_options;
   trainer_options.threads = options.threads;
@@ -183,7 +192,8 @@ Status MeasureEngine(const BenchmarkOptions& options, const Network& network, Sp
   trainer_options.x = {{"x", array::DType::kUint8, model.input_shape(), {}}};
   trainer_options.y = {{"y", array::DType::kUint8, {}, {}}};
   DNC_TRY(model::CheckColumns(model, trainer_options.x, trainer_options.y, {}));
-  const std::unique_ptr<trainer::Engine> engine = MakeTorchEngine();
+  const std::unique_ptr<DeviceEngine> engine = MakeTorchEngine();
+  engine->UseDevice(device);
   DNC_TRY(engine->Configure(model, trainer_options));
   DNC_TRY(engine->SetWeights(model::InitialWeights(model, 1)));
 
@@ -219,11 +229,14 @@ Status RunBenchmark(const BenchmarkOptions& options) {
     return Error{ErrorCode::kInvalidArgument,
                  "unknown loop '" + options.loop + "'; known are plain and engine"};
   }
+  at::Device device = at::kCPU;
   try {
     SetThreads(options.threads);
+    DNC_ASSIGN(device, ChooseDevice(options.device, /*gpu_allowed=*/true));
+    PrepareDevice(device);
     if (options.loop != "engine") {
-      PlainLoop plain(*network, options.batch_size);
-      Print(options, "plain", Measure(options, [&] { plain.Step(); }));
+      PlainLoop plain(*network, options.batch_size, device);
+      Print(options, "plain", device, Measure(options, [&] { plain.Step(); }));
     }
   } catch (const c10::Error& error) {
     return Error{ErrorCode::kInternal, std::string("libtorch: ") + error.what_without_backtrace()};
@@ -232,8 +245,8 @@ Status RunBenchmark(const BenchmarkOptions& options) {
   }
   if (options.loop == "plain") return {};
   Speed speed;
-  DNC_TRY(MeasureEngine(options, *network, &speed));
-  Print(options, "engine", speed);
+  DNC_TRY(MeasureEngine(options, *network, device, &speed));
+  Print(options, "engine", device, speed);
   return {};
 }
 

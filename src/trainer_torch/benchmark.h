@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "trainer/device_choice.h"
 
 namespace dnc::trainer_torch {
 
@@ -17,10 +18,12 @@ struct BenchmarkOptions {
   int threads = 2;
   std::uint32_t batch_size = 32;
   double seconds = 5;  // Of each loop.
+  trainer::DeviceChoice device = trainer::DeviceChoice::kCpu;
 };
 
 // Prints one JSON line a loop to stdout.
-// Errors: kInvalidArgument, an unknown name or loop, with the known ones.
+// Errors: kInvalidArgument, an unknown name or loop, with the known ones; kUnsupported,
+// no such device.
 Status RunBenchmark(const BenchmarkOptions& options);
 
 }  // namespace dnc::trainer_torch

@@ -1,6 +1,7 @@
 // The program dnc-trainer itself, driven as dnc drives it. Each start takes most of a
 // second, so each test does several things with one.
 
+#include <ATen/Context.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ ProcessTrainerOptions Program(int threads, bool boxed) {
   ProcessTrainerOptions options;
   options.threads = threads;
   options.boxed = boxed;
+  options.device = trainer::DeviceChoice::kCpu;
   options.program_path = DNC_TRAINER_PROGRAM;
   return options;
 }
@@ -94,6 +96,12 @@ void TrainConv(trainer::Trainer* trainer, int first_batch, int batches) {
                 test::Succeeds());
   }
   ASSERT_THAT(trainer->Drain(), test::Succeeds());
+}
+
+void TrainTwice(const ProcessTrainerOptions& options) {
+  const std::unique_ptr<ProcessTrainer> trainer = MustStart(options);
+  ASSERT_THAT(trainer->Configure(ConvModel(), ConvOptions(1)), test::Succeeds());
+  TrainConv(trainer.get(), 0, 2);
 }
 
 TEST(DncTrainerTest, KeepsEveryPromiseOfATrainerInItsBox) {
@@ -167,6 +175,22 @@ TEST(DncTrainerTest, StaysWithinItsMemory) {
   TrainConv(trainer.get(), 0, 2);
 }
 
+TEST(DncTrainerTest, ComputesWhereItIsAskedTo) {
+  ProcessTrainerOptions options = Program(1, true);
+  options.device = trainer::DeviceChoice::kCuda;
+  EXPECT_THAT(ProcessTrainer::Start(options),
+              test::FailsWith(ErrorCode::kUnsupported, HasSubstr("box")));
+  options.gpu_unboxed = true;
+  if (at::hasCUDA()) {
+    TrainTwice(options);
+  } else {
+    EXPECT_THAT(ProcessTrainer::Start(options),
+                test::FailsWith(ErrorCode::kUnsupported, HasSubstr("--device cuda")));
+  }
+  options.device = trainer::DeviceChoice::kAuto;
+  TrainTwice(options);
+}
+
 TEST(DncTrainerTest, NothingGetsOutOfTheBox) {
   const Outcome outcome = RunProgram("--self-test-box --threads 2");
   EXPECT_EQ(outcome.code, 0) << outcome.text;
@@ -184,6 +208,10 @@ TEST(DncTrainerTest, ExplainsItself) {
   outcome = RunProgram("--benchmark nonsense");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.text, HasSubstr("known are cnn, demo, mlp and linear"));
+  outcome = RunProgram("--doctor");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.text, HasSubstr(at::hasCUDA() ? "\"device\": \"cuda:0\"" : "\"cpu\""));
+  EXPECT_THAT(outcome.text, HasSubstr("\"cuda\": \""));
   outcome = RunProgram("--threads many");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.text, HasSubstr("--threads many"));

@@ -6,9 +6,11 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "base/time.h"
+#include "trainer_torch/device.h"
 #include "trainer_torch/machine.h"
 
 namespace dnc::trainer_torch {
@@ -38,15 +40,20 @@ Status PrintDoctor(int threads) {
   SetThreads(threads);
   const dnnl_version_t* onednn = dnnl_version();
   double gflops = 0;
+  std::string cuda, device;
   try {
     gflops = MeasureGflops();
+    cuda = DescribeDevices();
+    DNC_ASSIGN(const at::Device chosen, ChooseDevice(trainer::DeviceChoice::kAuto, true));
+    device = chosen.str();
   } catch (const std::exception& error) {
     return Error{ErrorCode::kInternal, std::string("libtorch: ") + error.what()};
   }
   ::printf(
       "{\"libtorch\": \"%s\", \"onednn\": \"%d.%d.%d\", \"threads\": %d, "
-      "\"matrix_gflops\": %.1f}\n",
-      TORCH_VERSION, onednn->major, onednn->minor, onednn->patch, threads, gflops);
+      "\"matrix_gflops\": %.1f, \"cuda\": \"%s\", \"device\": \"%s\"}\n",
+      TORCH_VERSION, onednn->major, onednn->minor, onednn->patch, threads, gflops, cuda.c_str(),
+      device.c_str());
   return {};
 }
 

@@ -7,12 +7,14 @@
 
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/prng.h"
 #include "model/model.h"
+#include "trainer_torch/far_device_for_test.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/torch_engine.h"
 
@@ -50,12 +52,22 @@ inline Floats RandomFloats(std::size_t count, std::uint64_t seed) {
   return values;
 }
 
+// The engine that a test asks for; with DNC_TEST_DEVICE one on that device (far_device_for_test.h),
+// so that the same tests hold for the code that devices take.
+inline std::unique_ptr<DeviceEngine> MakeEngineForTest(
+    Backward backward = Backward::kByHandWhereItCan) {
+  const std::optional<at::Device> device = TestDevice();
+  std::unique_ptr<DeviceEngine> engine = MakeTorchEngine(device ? Backward::kOnDevice : backward);
+  if (device) engine->UseDevice(*device);
+  return engine;
+}
+
 class EngineHarness {
  public:
   // Labels are float32 in the output's shape, or uint8 with a sparse loss.
   explicit EngineHarness(const std::string& json, int threads = 1,
                          Backward backward = Backward::kByHandWhereItCan)
-      : engine_(MakeTorchEngine(backward)) {
+      : engine_(MakeEngineForTest(backward)) {
     Result<model::Model> parsed = model::ParseModel(json, "test");
     if (!parsed.ok()) {
       ADD_FAILURE() << parsed.error().message << "\n" << json;

@@ -1,6 +1,8 @@
 // What layers compute, against TensorFlow's definitions written out as plain loops or
 // computed by hand.
 
+#include <ATen/Context.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -314,6 +316,7 @@ TEST(EngineTest, MatrixProductsGoThroughOneDnn) {
                         Backward::kByAutograd);
   const std::uint64_t before = ForwardedProductCount();
   harness.Predict(Floats(64 * 8, 1.0f));
+  if (at::hasMKL() || TestDevice()) GTEST_SKIP() << "its products are not libblas's";
   EXPECT_GT(ForwardedProductCount(), before) << "libtorch found another sgemm_ than this program's";
 }
 

@@ -59,11 +59,12 @@ at::Tensor Right(const Metric& metric, const at::Tensor& output, const Targets& 
 void AddAuc(const Metric& metric, const at::Tensor& output, const at::Tensor& labels,
             const at::Tensor& counts, std::span<double> sums) {
   const std::size_t count = sums.size() / 4;
-  const at::Tensor values = output.reshape({-1}).contiguous();
-  const at::Tensor positive = labels.reshape({-1}).contiguous();
+  const at::Tensor values = output.reshape({-1}).cpu().contiguous();
+  const at::Tensor positive = labels.reshape({-1}).cpu().contiguous();
+  const at::Tensor weights = counts.cpu();
   const float* const value = values.data_ptr<float>();
   const float* const label = positive.data_ptr<float>();
-  const float* const weight = counts.data_ptr<float>();
+  const float* const weight = weights.data_ptr<float>();
   std::vector<double> positives(count, 0);
   std::vector<double> negatives(count, 0);
   for (std::int64_t i = 0; i < values.numel(); ++i) {
@@ -125,7 +126,7 @@ void AddConfusion(const Metric& metric, const at::Tensor& output, const at::Tens
 
 // 1 for each element that counts, 0 for those of masked steps.
 at::Tensor CountsOf(const at::Tensor& output, const at::Tensor& mask) {
-  if (!mask.defined()) return at::ones({output.numel()}, at::kFloat);
+  if (!mask.defined()) return at::ones({output.numel()}, output.options());
   const std::int64_t each = output.numel() / std::max<std::int64_t>(mask.numel(), 1);
   return mask.to(at::kFloat)
       .reshape({-1, 1})

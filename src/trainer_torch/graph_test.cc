@@ -58,7 +58,7 @@ std::vector<Entry> Entries() {
 }
 
 std::unique_ptr<trainer::Engine> Configured(const Entry& entry) {
-  std::unique_ptr<trainer::Engine> engine = MakeTorchEngine();
+  std::unique_ptr<trainer::Engine> engine = MakeEngineForTest();
   trainer::TrainerOptions options;
   options.x = {{"x", array::DType::kFloat32, {}, {}}};
   options.x[0].shape = {static_cast<std::int64_t>(entry.model.input_elements())};

@@ -19,7 +19,7 @@
 #include "hdf/handle.h"
 #include "model/h5.h"
 #include "testing/testing.h"
-#include "trainer_torch/torch_engine.h"
+#include "trainer_torch/engine_harness.h"
 
 namespace dnc::trainer_torch {
 namespace {
@@ -71,7 +71,7 @@ Recorded ReadOnly(const std::string& path, const std::string& group_name) {
 // What the model makes of `samples` samples, or why it cannot.
 Result<std::vector<float>> Predict(const model::TrainedModel& trained, const array::Shape& shape,
                                    const std::vector<float>& x, std::uint32_t samples) {
-  const auto engine = MakeTorchEngine();
+  const auto engine = MakeEngineForTest();
   trainer::TrainerOptions options;
   options.batch_size_max = samples;
   options.x = {{"x", array::DType::kFloat32, shape, {}}};

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "testing/testing.h"
-#include "trainer_torch/torch_engine.h"
+#include "trainer_torch/engine_harness.h"
 
 namespace dnc::trainer_torch {
 namespace {
@@ -43,7 +43,7 @@ void ExpectOutputs(const json& recorded) {
   const auto model = model::ParseModel(recorded["model"].dump(), "model");
   ASSERT_THAT(model, test::Succeeds());
   EXPECT_EQ(model->output_shape(), recorded["shape"].get<array::Shape>());
-  const auto engine = MakeTorchEngine();
+  const auto engine = MakeEngineForTest();
   trainer::TrainerOptions options;
   options.x = {{"x", array::DType::kFloat32, model->input_shape(), {}}};
   options.y = {{"y", array::DType::kFloat32, model->output_shape(), {}}};

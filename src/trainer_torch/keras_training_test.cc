@@ -158,7 +158,7 @@ class Trained {
 
   std::string loss_;
   model::Model model_;
-  std::unique_ptr<trainer::Engine> engine_ = MakeTorchEngine();
+  std::unique_ptr<trainer::Engine> engine_ = MakeEngineForTest();
 };
 
 TEST(KerasTrainingTest, LosesWhatKerasLosesOverFiftySteps) {
@@ -167,10 +167,13 @@ TEST(KerasTrainingTest, LosesWhatKerasLosesOverFiftySteps) {
   const Plan plan{document["steps"], document["batch"], document["samples"],
                   document["kept_steps"].get<std::vector<std::size_t>>()};
   double largest = 0;
+  int run_index = 0;
   int runs = 0;
   for (const json& entry : document["models"]) {
     const std::string loss = entry["loss"];
     for (const auto& [label, expected] : entry["losses"].items()) {
+      // Of a device a quarter of the runs, each model and each optimizer among them.
+      if (++run_index % 4 != 0 && TestDevice()) continue;
       const std::string run = entry["name"].get<std::string>() + " with " + label;
       SCOPED_TRACE(run);
       const double tolerance = run == kSensitiveRun ? kSensitiveTolerance : kTolerance;
@@ -187,7 +190,7 @@ TEST(KerasTrainingTest, LosesWhatKerasLosesOverFiftySteps) {
       ++runs;
     }
   }
-  EXPECT_GE(runs, 25 * 15);
+  EXPECT_GE(runs, TestDevice() ? 25 * 15 / 4 : 25 * 15);
   std::cout << "conformance: " << runs << " runs of " << plan.steps
             << " steps, the largest difference of a loss " << largest << "\n";
 }

@@ -18,6 +18,7 @@
 #include "box/box.h"
 #include "trainer/serve.h"
 #include "trainer_torch/benchmark.h"
+#include "trainer_torch/device.h"
 #include "trainer_torch/doctor.h"
 #include "trainer_torch/machine.h"
 #include "trainer_torch/torch_engine.h"
@@ -32,9 +33,10 @@ usage:
   dnc-trainer --version
   dnc-trainer --help
   dnc-trainer --benchmark cnn|demo|mlp|linear [--threads N] [--batch N] [--seconds S]
-              [--loop plain|engine]
+              [--loop plain|engine] [--device cpu|cuda|auto]
       Training speed of this machine on data in memory, as JSON lines: by a plain
-      libtorch loop, and by dnc-trainer's own engine; or by one of them.
+      libtorch loop, and by dnc-trainer's own engine; or by one of them. On a GPU the
+      engine sends each batch there, and the plain loop has it there.
   dnc-trainer --doctor [--threads N]
       The libraries in use and the speed of their matrix products, as JSON.
   dnc-trainer --self-test-box [--threads N]
@@ -70,7 +72,7 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     const bool takes_value = word == "--benchmark" || word == "--threads" || word == "--batch" ||
-                             word == "--seconds" || word == "--loop";
+                             word == "--seconds" || word == "--loop" || word == "--device";
     if (takes_value && i + 1 == words.size()) {
       return Error{ErrorCode::kInvalidArgument, word + " needs a value; see dnc-trainer --help"};
     }
@@ -82,6 +84,8 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
       arguments.benchmark.batch_size = static_cast<std::uint32_t>(batch);
     } else if (word == "--seconds") {
       DNC_ASSIGN(arguments.benchmark.seconds, ParseNumber(word, words[++i].c_str(), 0, 3600));
+    } else if (word == "--device") {
+      DNC_ASSIGN(arguments.benchmark.device, trainer::ParseDeviceChoice(words[++i]));
     } else if (word == "--loop") {
       arguments.benchmark.loop = words[++i];
     } else if (word == "--version" || word == "--help" || word == "--serve" ||
@@ -97,18 +101,27 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words) {
 }
 
 // Everything that opens, loads or starts something happens here, before the box.
-Status Prepare(const trainer::Hello& hello) {
+Result<at::Device> Prepare(const trainer::Hello& hello) {
   SetThreads(static_cast<int>(hello.threads));
+  DNC_ASSIGN(const at::Device device,
+             ChooseDevice(hello.device, /*gpu_allowed=*/!hello.boxed || hello.gpu_unboxed));
+  PrepareDevice(device);
   WarmUp();
   if (hello.memory_bytes_max > 0) DNC_TRY(box::LimitMemory(hello.memory_bytes_max));
-  return hello.boxed ? box::EnterBox() : Status();
+  if (hello.boxed && device.is_cpu()) DNC_TRY(box::EnterBox());
+  return device;
 }
 
 Status Serve() {
   trainer::BecomeTrainerChild();
-  const std::unique_ptr<trainer::Engine> engine = MakeTorchEngine();
+  const std::unique_ptr<DeviceEngine> engine = MakeTorchEngine();
+  const auto prepare = [&](const trainer::Hello& hello) -> Status {
+    DNC_ASSIGN(const at::Device device, Prepare(hello));
+    engine->UseDevice(device);
+    return {};
+  };
   return trainer::ServeEngine(trainer::UniqueFd(trainer::kTrainerSocketFd), engine.get(),
-                              {.prepare = Prepare});
+                              {.prepare = prepare});
 }
 
 bool PrintAttempts(const char* where) {
@@ -128,7 +141,8 @@ Status SelfTestBox(int threads) {
     boxed.wait(false);
     other_denied = PrintAttempts("another thread");
   });
-  const Status prepared = Prepare({.threads = static_cast<std::uint32_t>(threads), .boxed = true});
+  const Status prepared =
+      Prepare({.threads = static_cast<std::uint32_t>(threads), .boxed = true}).status();
   boxed = true;
   boxed.notify_all();
   other.join();

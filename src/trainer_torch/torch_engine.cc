@@ -9,12 +9,14 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/assert.h"
 #include "base/prng.h"
 #include "trainer/convert.h"
 #include "trainer_torch/chain.h"
+#include "trainer_torch/device_optimizer.h"
 #include "trainer_torch/figure_sums.h"
 #include "trainer_torch/layers.h"
 #include "trainer_torch/loss.h"
@@ -39,6 +41,10 @@ Error FromException(const char* what) {
     return {ErrorCode::kResourceExhausted,
             "the trainer has not enough memory; allow it more, or use a smaller batch"};
   }
+  if (text.find("CUDA out of memory") != std::string_view::npos) {
+    return {ErrorCode::kResourceExhausted,
+            "the GPU has not enough memory; use a smaller batch, or --device cpu"};
+  }
   return {ErrorCode::kInternal, "libtorch: " + std::string(text.substr(0, text.find('\n')))};
 }
 
@@ -56,14 +62,15 @@ auto Guarded(Body&& body) -> decltype(body()) {
   }
 }
 
-class TorchEngine final : public trainer::Engine {
+class TorchEngine final : public DeviceEngine {
  public:
   explicit TorchEngine(Backward backward) : backward_(backward) {}
+  void UseDevice(at::Device device) override { next_device_ = device; }
   Status Configure(const model::Model& model, const trainer::TrainerOptions& options) override;
   Status SetWeights(std::span<const float> weights) override;
   Status GetWeights(std::span<float> weights) override;
   Status SetOptimizerState(ByteSpan state) override;
-  Result<Bytes> GetOptimizerState() override { return optimizer_->Save(); }
+  Result<Bytes> GetOptimizerState() override;
   Result<BatchResult> Run(const Batch& batch, std::vector<float>* outputs) override;
 
  private:
@@ -82,9 +89,12 @@ class TorchEngine final : public trainer::Engine {
   void KeepOutputMasks(const std::vector<at::Tensor>& outputs,
                        const std::vector<at::Tensor>& masks);
   Status ReadTargets(const Batch& batch);
-  // The loss of the batch, with weights and penalties, and in `result` what it says.
-  Result<at::Tensor> TotalLoss(const std::vector<at::Tensor>& outputs, const Batch& batch,
-                               BatchResult* result);
+  // The loss of the batch, with weights and penalties, and in `losses` that of each output
+  // that is trained.
+  at::Tensor TotalLoss(const std::vector<at::Tensor>& outputs, std::vector<at::Tensor>* losses);
+  // What they say. Errors: a loss that is not finite.
+  Result<BatchResult> Report(const std::vector<at::Tensor>& outputs,
+                             const std::vector<at::Tensor>& losses, const at::Tensor& total);
   Result<BatchResult> Train(const Batch& batch);
   Result<BatchResult> Evaluate(const Batch& batch);
   Status Predict(const Batch& batch, std::vector<float>* outputs);
@@ -92,8 +102,15 @@ class TorchEngine final : public trainer::Engine {
   at::Tensor WithPenalties(at::Tensor loss) const;
   void ClipTogether();
   void Step();
+  void StepOnDevice();
+
+  // Of the values of a batch.
+  at::Tensor OnDevice(const at::Tensor& values) const;
+  Targets OnDevice(Targets targets) const;
 
   Backward backward_;
+  at::Device next_device_ = at::kCPU;
+  at::Device device_ = at::kCPU;
   model::Model model_;
   trainer::TrainerOptions options_;
   // Of an output that is trained.
@@ -106,8 +123,11 @@ class TorchEngine final : public trainer::Engine {
   };
   std::vector<TrainedOutput> trained_outputs_;
   FigureSums figures_;
+  // One of the two; the second where the weights are in an order of its own.
   std::optional<OptimizerState> optimizer_;
-  at::Tensor flat_;                  // All weights, in Keras's order.
+  std::optional<DeviceOptimizer> device_optimizer_;
+  std::optional<DeviceLayout> layout_;
+  at::Tensor flat_;                  // All weights, in Keras's order or that of layout_.
   std::vector<at::Tensor> weights_;  // Views of it in the shapes of model_.weights.
   std::vector<bool> trained_;        // Which of them get gradients.
   std::vector<bool> needed_;
@@ -124,24 +144,26 @@ class TorchEngine final : public trainer::Engine {
 };
 
 void TorchEngine::BuildWeights() {
-  flat_ = at::zeros({static_cast<std::int64_t>(model_.weight_count)}, at::kFloat);
   weights_.clear();
   trained_.assign(model_.weights.size(), false);
-  for (const model::WeightSpec& spec : model_.weights) {
-    weights_.push_back(flat_
-                           .narrow(0, static_cast<std::int64_t>(spec.offset),
-                                   static_cast<std::int64_t>(spec.count))
-                           .view(spec.shape));
-  }
   for (const model::Layer& layer : model_.layers) {
-    if (layer.first_call >= 0) continue;
-    for (int i = 0; i < layer.weight_count; ++i) {
+    for (int i = 0; i < layer.weight_count && layer.first_call < 0; ++i) {
       const auto index = static_cast<std::size_t>(layer.first_weight + i);
       trained_[index] = layer.trainable && model_.weights[index].trainable;
-      // A leaf that shares the flat vector's memory and not its count of versions: autograd
-      // would take a moving statistic's update for one of all weights.
-      weights_[index] = weights_[index].variable_data().set_requires_grad(trained_[index]);
     }
+  }
+  const bool on_device = backward_ == Backward::kOnDevice || !device_.is_cpu();
+  if (on_device) layout_.emplace(model_.weights, trained_);
+  const auto size = on_device ? layout_->size() : static_cast<std::int64_t>(model_.weight_count);
+  flat_ = at::zeros({size}, at::TensorOptions(at::kFloat).device(device_));
+  for (std::size_t i = 0; i < model_.weights.size(); ++i) {
+    const model::WeightSpec& spec = model_.weights[i];
+    const auto offset = on_device ? layout_->offset(i) : static_cast<std::int64_t>(spec.offset);
+    const at::Tensor view =
+        flat_.narrow(0, offset, static_cast<std::int64_t>(spec.count)).view(spec.shape);
+    // A leaf that shares the flat vector's memory and not its count of versions: autograd
+    // would take a moving statistic's update for one of all weights.
+    weights_.push_back(view.variable_data().set_requires_grad(trained_[i]));
   }
 }
 
@@ -186,6 +208,9 @@ Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerO
     weights_.clear();
     optimizer_.reset();
     input_buffers_.assign(options.x.size(), at::Tensor());
+    device_optimizer_.reset();
+    layout_.reset();
+    device_ = next_device_;
     SetThreads(options.threads);
     model_ = model;
     options_ = options;
@@ -200,6 +225,10 @@ Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerO
     }
     BuildWeights();
     PlanForward();
+    if (layout_) {
+      device_optimizer_.emplace(model.compile.optimizer, model.weight_count, *layout_, device_);
+      return {};
+    }
     optimizer_.emplace(model.compile.optimizer, model.weight_count);
     if (backward_ == Backward::kByHandWhereItCan) {
       chain_ = Chain::Make(model, options, flat_.data_ptr<float>(), &*optimizer_);
@@ -210,20 +239,52 @@ Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerO
 
 Status TorchEngine::SetWeights(std::span<const float> weights) {
   DNC_ASSERT(weights.size() == model_.weight_count);
+  if (layout_) {
+    return Guarded([&]() -> Status {
+      flat_.copy_(layout_->Place(weights, device_));
+      return {};
+    });
+  }
   if (!weights.empty()) std::memcpy(flat_.data_ptr<float>(), weights.data(), weights.size_bytes());
   return {};
 }
 
 Status TorchEngine::GetWeights(std::span<float> weights) {
   DNC_ASSERT(weights.size() == model_.weight_count);
+  if (layout_) {
+    return Guarded([&]() -> Status {
+      layout_->Take(flat_, weights);
+      return {};
+    });
+  }
   if (!weights.empty()) std::memcpy(weights.data(), flat_.data_ptr<float>(), weights.size_bytes());
   return {};
 }
 
 Status TorchEngine::SetOptimizerState(ByteSpan state) {
-  if (!state.empty()) return optimizer_->Load(state);
-  optimizer_->Reset();
-  return {};
+  return Guarded([&]() -> Status {
+    if (state.empty()) {
+      device_optimizer_ ? device_optimizer_->Reset() : optimizer_->Reset();
+      return {};
+    }
+    return device_optimizer_ ? device_optimizer_->Load(state) : optimizer_->Load(state);
+  });
+}
+
+Result<Bytes> TorchEngine::GetOptimizerState() {
+  return Guarded([&]() -> Result<Bytes> {
+    return device_optimizer_ ? device_optimizer_->Save() : optimizer_->Save();
+  });
+}
+
+at::Tensor TorchEngine::OnDevice(const at::Tensor& values) const {
+  if (!values.defined() || device_.is_cpu()) return values;
+  // Read while the host goes on, from memory that the device reads by itself.
+  return values.to(device_, /*non_blocking=*/values.is_pinned());
+}
+
+Targets TorchEngine::OnDevice(Targets targets) const {
+  return {OnDevice(targets.values), OnDevice(targets.classes), OnDevice(targets.weights)};
 }
 
 at::Tensor TorchEngine::ReadColumn(std::size_t column, const Batch& batch) {
@@ -234,8 +295,16 @@ at::Tensor TorchEngine::ReadColumn(std::size_t column, const Batch& batch) {
   if (dtype == array::DType::kFloat32) {
     return at::from_blob(const_cast<std::byte*>(bytes.data()), sizes, at::kFloat);
   }
+  if (!device_.is_cpu() && dtype == array::DType::kUint8) {
+    // Pixels are a quarter of the bytes on their way, and converted there.
+    return at::from_blob(const_cast<std::byte*>(bytes.data()), sizes, at::kByte)
+        .to(device_)
+        .to(at::kFloat);
+  }
   at::Tensor& buffer = input_buffers_[column];
-  if (!buffer.defined() || buffer.numel() < count) buffer = at::empty({count}, at::kFloat);
+  if (!buffer.defined() || buffer.numel() < count) {
+    buffer = at::empty({count}, at::TensorOptions(at::kFloat).pinned_memory(device_.is_cuda()));
+  }
   float* const floats = buffer.data_ptr<float>();
   trainer::ConvertToFloat(dtype, bytes, {floats, static_cast<std::size_t>(count)});
   return at::from_blob(floats, sizes, at::kFloat);
@@ -254,7 +323,7 @@ std::vector<at::Tensor> TorchEngine::ReadInputs(const Batch& batch) {
     const auto elements = static_cast<std::int64_t>(*array::ElementCount(shape));
     const at::Tensor input = together ? rows.narrow(1, offset, elements)
                                       : ReadColumn(static_cast<std::size_t>(i), batch);
-    inputs.push_back(input.reshape(sizes));
+    inputs.push_back(OnDevice(input.reshape(sizes)));
     offset += elements;
   }
   return inputs;
@@ -349,7 +418,21 @@ void TorchEngine::ClipTogether() {
   optimizer_->ClipTogether(all);
 }
 
+void TorchEngine::StepOnDevice() {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients(weights_.size());
+  for (std::size_t i = 0; i < weights_.size(); ++i) {
+    if (trained_[i]) gradients[i] = weights_[i].grad();
+    weights_[i].mutable_grad().reset();
+  }
+  device_optimizer_->Step(flat_, gradients);
+  for (std::size_t i = 0; i < weights_.size(); ++i) {
+    if (gradients[i].defined()) Constrain(model_.weights[i].constraint, &weights_[i]);
+  }
+}
+
 void TorchEngine::Step() {
+  if (device_optimizer_) return StepOnDevice();
   optimizer_->BeginStep();
   if (optimizer_->clips_together()) ClipTogether();
   for (std::size_t i = 0; i < weights_.size(); ++i) {
@@ -379,35 +462,43 @@ Status TorchEngine::ReadTargets(const Batch& batch) {
     TrainedOutput& trained = trained_outputs_[i];
     DNC_ASSIGN(trained.targets, trained.loss.ReadTargets(options_.y[i], batch.y[i], batch.samples));
     trained.targets.SetWeights(batch.weights);
+    trained.targets = OnDevice(std::move(trained.targets));
   }
   return {};
 }
 
-Result<at::Tensor> TorchEngine::TotalLoss(const std::vector<at::Tensor>& outputs,
-                                          const Batch& batch, BatchResult* result) {
+at::Tensor TorchEngine::TotalLoss(const std::vector<at::Tensor>& outputs,
+                                  std::vector<at::Tensor>* losses) {
   at::Tensor total;
-  result->sums.assign(figures_.count(), 0);
   for (const TrainedOutput& trained : trained_outputs_) {
     const at::Tensor& output = outputs[static_cast<std::size_t>(trained.output)];
     at::Tensor loss = trained.loss.Value(output, trained.targets, trained.mask);
-    const at::NoGradGuard no_grad;
-    if (!total.defined()) {
-      result->correct = trained.loss.CountCorrect(output, trained.targets, trained.mask);
-    }
-    if (figures_.count() > 0) {
-      const model::Activation activation = model_.output(trained.output).activation;
-      figures_.Add(trained.output,
-                   trained.loss.takes_logits() ? Activate(activation, output, -1, false) : output,
-                   trained.targets, trained.mask, loss.item<double>(), result->sums);
-    }
-    const at::AutoGradMode grad(batch.kind == BatchKind::kTrain);
+    losses->push_back(loss);
     if (trained.weight != 1) loss = loss * trained.weight;
     total = total.defined() ? total + loss : loss;
   }
-  total = WithPenalties(total);
-  result->loss = total.item<float>();
-  if (!std::isfinite(result->loss)) return trainer::NonFiniteLoss(result->loss);
-  return total;
+  return WithPenalties(total);
+}
+
+Result<BatchResult> TorchEngine::Report(const std::vector<at::Tensor>& outputs,
+                                        const std::vector<at::Tensor>& losses,
+                                        const at::Tensor& total) {
+  const at::NoGradGuard no_grad;
+  BatchResult result;
+  result.loss = total.item<float>();
+  if (!std::isfinite(result.loss)) return trainer::NonFiniteLoss(result.loss);
+  result.sums.assign(figures_.count(), 0);
+  for (std::size_t i = 0; i < trained_outputs_.size(); ++i) {
+    const TrainedOutput& trained = trained_outputs_[i];
+    const at::Tensor& output = outputs[static_cast<std::size_t>(trained.output)];
+    if (i == 0) result.correct = trained.loss.CountCorrect(output, trained.targets, trained.mask);
+    if (figures_.count() == 0) continue;
+    const model::Activation activation = model_.output(trained.output).activation;
+    figures_.Add(trained.output,
+                 trained.loss.takes_logits() ? Activate(activation, output, -1, false) : output,
+                 trained.targets, trained.mask, losses[i].item<double>(), result.sums);
+  }
+  return result;
 }
 
 Result<BatchResult> TorchEngine::Train(const Batch& batch) {
@@ -416,10 +507,15 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   DNC_TRY(ReadTargets(batch));
   const std::vector<at::Tensor> outputs = ForwardAll(batch);
   DNC_TRY(problem_);
-  BatchResult result;
-  DNC_ASSIGN(const at::Tensor loss, TotalLoss(outputs, batch, &result));
-  if (loss.requires_grad()) {
-    loss.backward();
+  std::vector<at::Tensor> losses;
+  const at::Tensor total = TotalLoss(outputs, &losses);
+  // On a device the backward pass is queued before the loss is waited for. What it leaves is not
+  // used where the loss is not finite.
+  const bool differentiates_first = device_optimizer_ && total.requires_grad();
+  if (differentiates_first) total.backward();
+  DNC_ASSIGN(BatchResult result, Report(outputs, losses, total));
+  if (total.requires_grad()) {
+    if (!differentiates_first) total.backward();
     Step();
   }
   return result;
@@ -430,9 +526,9 @@ Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
   const at::NoGradGuard no_grad;
   const std::vector<at::Tensor> outputs = ForwardAll(batch);
   DNC_TRY(problem_);
-  BatchResult result;
-  DNC_TRY(TotalLoss(outputs, batch, &result).status());
-  return result;
+  std::vector<at::Tensor> losses;
+  const at::Tensor total = TotalLoss(outputs, &losses);
+  return Report(outputs, losses, total);
 }
 
 Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
@@ -441,7 +537,8 @@ Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
   DNC_TRY(problem_);
   // All outputs of a sample, one behind the other.
   for (at::Tensor& result : results) result = result.reshape({batch.samples, -1});
-  const at::Tensor output = (results.size() == 1 ? results[0] : at::cat(results, 1)).contiguous();
+  const at::Tensor output =
+      (results.size() == 1 ? results[0] : at::cat(results, 1)).to(at::kCPU).contiguous();
   const float* const values = output.data_ptr<float>();
   outputs->insert(outputs->end(), values, values + output.numel());
   return {};
@@ -466,7 +563,7 @@ Result<BatchResult> TorchEngine::Run(const Batch& batch, std::vector<float>* out
 
 }  // namespace
 
-std::unique_ptr<trainer::Engine> MakeTorchEngine(Backward backward) {
+std::unique_ptr<DeviceEngine> MakeTorchEngine(Backward backward) {
   return std::make_unique<TorchEngine>(backward);
 }
 

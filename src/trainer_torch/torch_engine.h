@@ -6,17 +6,32 @@
 
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <memory>
 
 #include "trainer/engine.h"
 
 namespace dnc::trainer_torch {
 
-// Chains of simple layers are trained by hand (chain.h), the others by autograd. For tests
-// that compare them: autograd for all.
-enum class Backward { kByHandWhereItCan, kByAutograd };
+// How models are trained. On a device that is not the CPU it is always the last; the others are
+// the CPU's.
+enum class Backward {
+  kByHandWhereItCan,  // Chains of simple layers by hand (chain.h), other models by autograd.
+  kByAutograd,        // All by autograd: for tests that compare both.
+  // By autograd, with weights, gradients and the optimizer's state on the device
+  // (device_optimizer.h).
+  kOnDevice,
+};
 
-// Call machine.h's KeepMemory() and SetThreads() before. Not thread-safe.
-std::unique_ptr<trainer::Engine> MakeTorchEngine(Backward backward = Backward::kByHandWhereItCan);
+class DeviceEngine : public trainer::Engine {
+ public:
+  // Where models are computed from the next Configure() on. Call device.h's PrepareDevice()
+  // before.
+  virtual void UseDevice(at::Device device) = 0;
+};
+
+// Call machine.h's KeepMemory() and SetThreads() before. Computes on the CPU. Not thread-safe.
+std::unique_ptr<DeviceEngine> MakeTorchEngine(Backward backward = Backward::kByHandWhereItCan);
 
 }  // namespace dnc::trainer_torch

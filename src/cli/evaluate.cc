@@ -9,13 +9,13 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
+#include "cli/local_trainer.h"
 #include "cli/model_figures.h"
 #include "cli/progress.h"
 #include "cli/store_options.h"
 #include "cli/values.h"
 #include "divide/dataset.h"
 #include "model/model_files.h"
-#include "trainer/process_trainer.h"
 #include "training/local_training.h"
 
 namespace dnc::cli {
@@ -30,6 +30,7 @@ struct EvaluateOptions {
   store::StoreOptions store;
   std::uint32_t batch_size = 64;
   int threads = 0;
+  std::string device = "auto";
   bool json = false;
 };
 
@@ -105,8 +106,7 @@ Status Evaluate(const EvaluateOptions& options) {
   training_options.batch_size = options.batch_size;
   training_options.threads = options.threads > 0 ? options.threads : AvailableCores();
   DNC_ASSIGN(training_options.memory_bytes, ByteOption("--memory", options.memory));
-  DNC_ASSIGN(const auto trainer,
-             trainer::ProcessTrainer::Start({.threads = training_options.threads}));
+  DNC_ASSIGN(const auto trainer, StartLocalTrainer(training_options.threads, options.device));
   Progress progress(options.json);
   const shard::SplitInfo* split = dataset.manifest.FindSplit(options.split);
   const std::uint64_t total = split == nullptr ? 0 : split->samples;
@@ -174,6 +174,7 @@ void AddEvaluate(Registry* registry) {
       ->check(CLI::Range(1, 65536));
   command->add_option("--threads", options->threads, "All cores by default")
       ->check(CLI::Range(1, 256));
+  AddDeviceOption(command, &options->device);
   command->add_flag("--json", options->json, "Print JSON");
   AddStoreOptions(command, &options->store);
 }

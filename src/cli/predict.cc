@@ -9,11 +9,11 @@
 #include "base/human.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
+#include "cli/local_trainer.h"
 #include "cli/progress.h"
 #include "cli/values.h"
 #include "model/model_files.h"
 #include "source/sample_source.h"
-#include "trainer/process_trainer.h"
 
 namespace dnc::cli {
 namespace {
@@ -25,6 +25,7 @@ struct PredictOptions {
   std::string output;
   std::uint32_t batch_size = 64;
   int threads = 0;
+  std::string device = "auto";
 };
 
 // Outputs are taken from the trainer after this many batches, which bounds memory.
@@ -111,8 +112,7 @@ Status Predict(const PredictOptions& options) {
   trainer_options.batch_size_max = options.batch_size;
   trainer_options.x = array::SelectColumns(source->columns(), columns);
   DNC_ASSIGN(trained.model, model::BindInputShapes(trained.model, trainer_options.x));
-  DNC_ASSIGN(const auto trainer,
-             trainer::ProcessTrainer::Start({.threads = trainer_options.threads}));
+  DNC_ASSIGN(const auto trainer, StartLocalTrainer(trainer_options.threads, options.device));
   DNC_TRY(trainer->Configure(trained.model, trainer_options));
   DNC_TRY(trainer->SetWeights(trained.weights));
 
@@ -152,6 +152,7 @@ void AddPredict(Registry* registry) {
       ->check(CLI::Range(1, 65536));
   command->add_option("--threads", options->threads, "All cores by default")
       ->check(CLI::Range(1, 256));
+  AddDeviceOption(command, &options->device);
 }
 
 }  // namespace dnc::cli

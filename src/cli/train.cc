@@ -14,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
+#include "cli/local_trainer.h"
 #include "cli/model_figures.h"
 #include "cli/progress.h"
 #include "cli/project_inputs.h"
@@ -23,7 +24,6 @@
 #include "curves/figures.h"
 #include "curves/plot.h"
 #include "model/model_files.h"
-#include "trainer/process_trainer.h"
 #include "training/local_training.h"
 
 namespace dnc::cli {
@@ -47,6 +47,7 @@ struct TrainCommandOptions {
   std::string tensorboard;
   std::string plot;
   int threads = 0;
+  std::string device = "auto";
   bool resume = false;
   bool restart = false;
   bool json = false;
@@ -298,7 +299,7 @@ Status Train(const TrainCommandOptions& options) {
   if (!options.best.empty()) DNC_TRY(CheckHoldsWeights(options.best));
   DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
   DNC_ASSIGN(const training::LocalTrainingOptions training_options, MakeOptions(options, inputs));
-  DNC_ASSIGN(auto trainer, trainer::ProcessTrainer::Start({.threads = training_options.threads}));
+  DNC_ASSIGN(auto trainer, StartLocalTrainer(training_options.threads, options.device));
   Progress progress;  // On stderr, also beside JSON: a training takes long.
   progress.Print(
       inputs.file.name + ": " + FormatCount(inputs.model.weight_count) + " weights, " +
@@ -354,6 +355,7 @@ void AddTrain(Registry* registry) {
       ->capture_default_str();
   command->add_option("--threads", options->threads, "All cores by default")
       ->check(CLI::Range(1, 256));
+  AddDeviceOption(command, &options->device);
   command
       ->add_option("--checkpoint-seconds", options->checkpoint_seconds,
                    "Time between checkpoints (OUT.checkpoint)")

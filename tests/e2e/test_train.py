@@ -223,6 +223,23 @@ class Train(Case):
         self.refuse(2, "train", self.path("project.json"), "--out", self.path("model.h5"),
                     "--threads", 1, "--resume", says=["another run"])
 
+    def test_computes_where_it_is_told(self):
+        self.divide_images(300)
+        self.project()
+        self.train("--device", "cpu")
+        trained = weights_of(self.path("model.h5"))
+        libraries = json.loads(self.run_dnc("doctor", "--json")[0])["libraries"]
+        if libraries["device"] == "cpu":
+            self.train("--device", "auto", "--restart")
+            self.assertEqual(weights_of(self.path("model.h5")), trained)
+            os.remove(self.path("model.h5"))
+            self.refuse(6, "train", self.path("project.json"), "--out", self.path("model.h5"),
+                        "--device", "cuda", says=["--device cuda"])
+        else:
+            self.train("--device", "cuda", "--restart")
+            numpy.testing.assert_allclose(floats(weights_of(self.path("model.h5"))),
+                                          floats(trained), atol=1e-4)
+
     def test_memory_below_the_minimum_shows_the_arithmetic(self):
         self.divide_images(300)
         self.project()

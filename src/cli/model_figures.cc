@@ -6,7 +6,7 @@
 namespace dnc::cli {
 
 ModelFigures::ModelFigures(const model::Model& model)
-    : accuracy_(model.compile.accuracy() != nullptr), figures_(model::FiguresOf(model)) {}
+    : accuracy_(model::CountsRightSamples(model)), figures_(model::FiguresOf(model)) {}
 
 std::vector<std::pair<std::string, double>> ModelFigures::Values(
     const trainer::Totals& totals) const {

@@ -63,14 +63,23 @@ double PrecisionRecallArea(std::span<const double> sums) {
 
 }  // namespace
 
+bool CountsRightSamples(const Model& model) {
+  const Metric* const accuracy = model.compile.accuracy();
+  const array::Shape& output = model.output_shape();
+  if (accuracy == nullptr || output.size() > 1) return false;
+  return accuracy->accuracy_rule != AccuracyRule::kBinary || output.empty() || output[0] == 1;
+}
+
 std::vector<Figure> FiguresOf(const Model& model) {
   std::vector<Figure> figures;
   if (!model.has_compile) return figures;
   const std::vector<int> trained = model.compile.trained_outputs();
-  const Metric* const accuracy = model.compile.accuracy();
+  const Metric* const counted = CountsRightSamples(model) ? model.compile.accuracy() : nullptr;
   const bool several = model.output_layers.size() > 1;
-  const auto prefix = [&](int output) {
-    return several ? model.output_names[static_cast<std::size_t>(output)] + "_" : std::string();
+  // A model that Keras saved has the prefix in its metrics' names.
+  const auto named = [&](int output, const std::string& name) {
+    const std::string prefix = model.output_names[static_cast<std::size_t>(output)] + "_";
+    return several && !name.starts_with(prefix) ? prefix + name : name;
   };
   std::size_t sum_count = 0;
   const auto add = [&](Figure figure) {
@@ -80,12 +89,12 @@ std::vector<Figure> FiguresOf(const Model& model) {
   };
   for (const int output : trained) {
     if (!several) break;
-    add({.name = prefix(output) + "loss", .output = output, .is_loss = true, .sum_count = 2});
+    add({.name = named(output, "loss"), .output = output, .is_loss = true, .sum_count = 2});
   }
   for (const int output : trained) {
     for (const Metric& metric : model.compile.outputs[static_cast<std::size_t>(output)].metrics) {
-      if (&metric == accuracy) continue;
-      add({.name = prefix(output) + metric.name,
+      if (&metric == counted) continue;
+      add({.name = named(output, metric.name),
            .output = output,
            .metric = metric,
            .sum_count = SumsOf(metric)});

@@ -27,6 +27,10 @@ struct Figure {
   std::size_t sum_count = 0;
 };
 
+// Whether the model's accuracy is the share of samples that are right. If a sample has
+// several predictions, or the model several outputs, accuracies are among the figures.
+bool CountsRightSamples(const Model& model);
+
 // In the order in which Keras reports them.
 std::vector<Figure> FiguresOf(const Model& model);
 // Of all figures together.

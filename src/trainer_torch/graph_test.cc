@@ -62,7 +62,9 @@ std::unique_ptr<trainer::Engine> Configured(const Entry& entry) {
   trainer::TrainerOptions options;
   options.x = {{"x", array::DType::kFloat32, {}, {}}};
   options.x[0].shape = {static_cast<std::int64_t>(entry.model.input_elements())};
-  options.y = {{"y", array::DType::kFloat32, entry.model.output_shape(), {}}};
+  if (!entry.y.empty()) {
+    options.y = {{"y", array::DType::kFloat32, entry.model.output_shape(), {}}};
+  }
   EXPECT_THAT(engine->Configure(entry.model, options), ::dnc::test::Succeeds());
   EXPECT_EQ(entry.weights.size(), entry.model.weight_count);
   if (entry.weights.size() == entry.model.weight_count) {

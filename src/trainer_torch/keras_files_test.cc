@@ -75,7 +75,6 @@ Result<std::vector<float>> Predict(const model::TrainedModel& trained, const arr
   trainer::TrainerOptions options;
   options.batch_size_max = samples;
   options.x = {{"x", array::DType::kFloat32, shape, {}}};
-  options.y = {{"y", array::DType::kFloat32, trained.model.output_shape(), {}}};
   DNC_TRY(engine->Configure(trained.model, options));
   DNC_TRY(engine->SetWeights(trained.weights));
   trainer::Batch batch;

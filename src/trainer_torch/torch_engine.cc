@@ -201,6 +201,7 @@ void TorchEngine::PlanForward() {
 }
 
 Status TorchEngine::Configure(const model::Model& model, const trainer::TrainerOptions& options) {
+  DNC_ASSERT(options.y.empty() || options.y.size() == model.compile.trained_outputs().size());
   return Guarded([&]() -> Status {
     // The old model's memory is free for the new one.
     chain_.reset();

@@ -165,7 +165,8 @@ TEST(CompileSectionTest, ReadsMetricsAndKeepsThoseThatItDoesNotCompute) {
   ASSERT_NE(model->compile.accuracy(), nullptr);
   EXPECT_EQ(model->compile.accuracy()->accuracy_rule, AccuracyRule::kBinary);
   EXPECT_THAT(FigureNames(*model),
-              ElementsAre("mae", "my_auc", "precision", "root_mean_squared_error", "binary_accuracy", "accuracy"));
+              ElementsAre("mae", "my_auc", "precision", "root_mean_squared_error",
+                          "binary_accuracy", "accuracy"));
   EXPECT_THAT(model->compile.uncomputed_metrics,
               ElementsAre("AUC", "Recall", "sparse_categorical_accuracy", "MeanIoU"));
   EXPECT_DOUBLE_EQ(FiguresOf(*model)[2].metric.threshold, 0.7);

@@ -49,7 +49,8 @@ TEST(ProtocolTest, RefusesEveryMessageThatIsCutOffOrTooLong) {
        [](ByteSpan b) { return DecodeConfigure(b).ok(); }},
       {"submit", Encode(SubmitMessage{1, BatchKind::kPredict, 5, 6}),
        [](ByteSpan b) { return DecodeSubmit(b).ok(); }},
-      {"totals", Encode(Totals{10, 1.5, 3, {2.5, 7}}), [](ByteSpan b) { return DecodeTotals(b).ok(); }},
+      {"totals", Encode(Totals{10, 1.5, 3, {2.5, 7}}),
+       [](ByteSpan b) { return DecodeTotals(b).ok(); }},
       {"u32", EncodeU32(7), [](ByteSpan b) { return DecodeU32(b).ok(); }},
       {"u64", EncodeU64(7), [](ByteSpan b) { return DecodeU64(b).ok(); }},
   };

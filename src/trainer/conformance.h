@@ -215,6 +215,34 @@ inline void CheckScoresAreTotalsAndOutputs(Trainer* trainer) {
   EXPECT_NEAR((*outputs)[2], Feature(2, 0) + 10 * Feature(2, 1) + 100 * Feature(2, 2) + 1000, 1e-3);
 }
 
+// Neither labels nor a compile section are needed to predict, and nothing else is done.
+inline void CheckWithoutLabelsItOnlyPredicts(Trainer* trainer) {
+  model::Model model = RegressionModel();
+  model.has_compile = false;
+  model.compile = {};
+  TrainerOptions options = RegressionOptions();
+  options.y.clear();
+  ASSERT_EQ(Text(trainer->Configure(model, options)), "ok");
+  ASSERT_EQ(Text(trainer->SetWeights(std::vector<float>{1, 10, 100, 1000})), "ok");
+  const auto submit = [&](BatchKind kind) -> Status {
+    DNC_ASSIGN(const BatchSlot slot, trainer->AcquireSlot());
+    EXPECT_TRUE(slot.y.empty());
+    std::memset(slot.x[0].data(), 0, slot.x[0].size());
+    return trainer->Submit(slot, kind, 2, 0);
+  };
+  ASSERT_EQ(Text(submit(BatchKind::kPredict)), "ok");
+  const Result<std::vector<float>> outputs = trainer->TakeOutputs();
+  ASSERT_EQ(Text(outputs), "ok");
+  EXPECT_EQ(*outputs, (std::vector<float>{1000, 1000}));
+  for (const BatchKind kind : {BatchKind::kTrain, BatchKind::kEvaluate, BatchKind::kScore}) {
+    ASSERT_EQ(Text(trainer->SetWeights(std::vector<float>{1, 10, 100, 1000})), "ok");
+    ASSERT_EQ(Text(submit(kind)), "ok");
+    const Result<Totals> totals = trainer->Drain();
+    ASSERT_FALSE(totals.ok());
+    EXPECT_EQ(totals.error().code, ErrorCode::kInvalidArgument);
+  }
+}
+
 // A weight of 2 is two samples, one of 0 none: the mean over the samples stays.
 inline void CheckWeightsCount(Trainer* trainer) {
   TrainerOptions options = RegressionOptions();
@@ -382,6 +410,7 @@ inline constexpr Check kChecks[] = {
     {"OutputsComeInOrder", CheckOutputsComeInOrder},
     {"WeightsCount", CheckWeightsCount},
     {"ScoresAreTotalsAndOutputs", CheckScoresAreTotalsAndOutputs},
+    {"WithoutLabelsItOnlyPredicts", CheckWithoutLabelsItOnlyPredicts},
     {"ASlotIsTheSameUntilSubmitted", CheckASlotIsTheSameUntilSubmitted},
     {"ABadLabelIsNamedAndForgottenWithNewWeights", CheckABadLabelIsNamedAndForgottenWithNewWeights},
     {"ALossThatIsNotFiniteIsAnError", CheckALossThatIsNotFiniteIsAnError},

@@ -16,7 +16,6 @@
 namespace dnc::trainer {
 
 struct Batch {
-  // Not kScore, which is run as kEvaluate and kPredict.
   BatchKind kind = BatchKind::kTrain;
   std::vector<ByteSpan> x;  // Of each column `samples` samples; valid during the call only.
   std::vector<ByteSpan> y;
@@ -54,7 +53,7 @@ class Engine {
   virtual Status SetOptimizerState(ByteSpan state) = 0;
   virtual Result<Bytes> GetOptimizerState() = 0;
 
-  // Computes one batch. With kPredict the outputs are appended to `outputs`.
+  // Computes one batch. With kPredict and kScore the outputs are appended to `outputs`.
   // Errors: kInvalidArgument, a label out of range or a loss that is not finite: no
   // optimizer step was made then, but moving statistics may have changed; kResourceExhausted, no
   // memory.

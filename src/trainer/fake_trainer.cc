@@ -207,6 +207,9 @@ Result<BatchResult> LeastSquaresEngine::Run(const Batch& batch, std::vector<floa
   result.loss = squares / static_cast<double>(targets_.size());
   if (!std::isfinite(result.loss)) return NonFiniteLoss(result.loss);
   result.correct = CountCorrect(batch.samples);
+  if (batch.kind == BatchKind::kScore) {
+    outputs->insert(outputs->end(), predictions_.begin(), predictions_.end());
+  }
   if (batch.kind == BatchKind::kTrain) Descend(batch.samples, batch.weights);
   return result;
 }

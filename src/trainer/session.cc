@@ -137,18 +137,6 @@ void TrainerSession::Run(const Batch& batch) {
                                                " of outputs are waiting; take them more often"};
     return;
   }
-  if (batch.kind == BatchKind::kScore) {
-    Batch part = batch;
-    part.kind = BatchKind::kEvaluate;
-    Compute(part);
-    part.kind = BatchKind::kPredict;
-    if (!failure_) Compute(part);
-    return;
-  }
-  Compute(batch);
-}
-
-void TrainerSession::Compute(const Batch& batch) {
   const Result<BatchResult> result = engine_->Run(batch, &outputs_);
   if (!result.ok()) {
     failure_ = result.error();

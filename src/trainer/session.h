@@ -39,7 +39,6 @@ class TrainerSession {
   std::uint64_t weight_count() const { return weight_count_; }
 
  private:
-  void Compute(const Batch& batch);
   Engine* engine_;
   int threads_max_;
   bool configured_ = false;

@@ -224,6 +224,10 @@ Result<BatchResult> Chain::Run(const Batch& batch, std::vector<float>* outputs) 
   const bool trains = batch.kind == BatchKind::kTrain && links_.back().trained;
   float* const gradient = trains ? GradientOf(links_.size() - 1).data() : nullptr;
   DNC_ASSIGN(const BatchResult result, loss_.Compute(output, batch, gradient));
+  if (batch.kind == BatchKind::kScore) {
+    if (!activates) ActivateRows(last_activation_, rows, output_width_, output);
+    outputs->insert(outputs->end(), output, output + batch.samples * output_count_);
+  }
   if (trains) {
     if (activates) ActivationGradient(last_activation_, rows, output_width_, output, gradient);
     Backward(batch, input);

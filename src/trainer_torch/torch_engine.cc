@@ -62,6 +62,15 @@ auto Guarded(Body&& body) -> decltype(body()) {
   }
 }
 
+// All outputs of a sample, one behind the other.
+void AppendRows(std::vector<at::Tensor> outputs, std::int64_t samples, std::vector<float>* rows) {
+  for (at::Tensor& output : outputs) output = output.reshape({samples, -1});
+  const at::Tensor joined =
+      (outputs.size() == 1 ? outputs[0] : at::cat(outputs, 1)).to(at::kCPU).contiguous();
+  const float* const values = joined.data_ptr<float>();
+  rows->insert(rows->end(), values, values + joined.numel());
+}
+
 class TorchEngine final : public DeviceEngine {
  public:
   explicit TorchEngine(Backward backward) : backward_(backward) {}
@@ -96,7 +105,8 @@ class TorchEngine final : public DeviceEngine {
   Result<BatchResult> Report(const std::vector<at::Tensor>& outputs,
                              const std::vector<at::Tensor>& losses, const at::Tensor& total);
   Result<BatchResult> Train(const Batch& batch);
-  Result<BatchResult> Evaluate(const Batch& batch);
+  // With kScore also appends the model's outputs.
+  Result<BatchResult> Evaluate(const Batch& batch, std::vector<float>* outputs);
   Status Predict(const Batch& batch, std::vector<float>* outputs);
   // What regularizers add, as Keras does in training and in evaluation.
   at::Tensor WithPenalties(at::Tensor loss) const;
@@ -522,26 +532,30 @@ Result<BatchResult> TorchEngine::Train(const Batch& batch) {
   return result;
 }
 
-Result<BatchResult> TorchEngine::Evaluate(const Batch& batch) {
+Result<BatchResult> TorchEngine::Evaluate(const Batch& batch, std::vector<float>* outputs) {
   DNC_TRY(ReadTargets(batch));
   const at::NoGradGuard no_grad;
-  const std::vector<at::Tensor> outputs = ForwardAll(batch);
+  std::vector<at::Tensor> results = ForwardAll(batch);
   DNC_TRY(problem_);
   std::vector<at::Tensor> losses;
-  const at::Tensor total = TotalLoss(outputs, &losses);
-  return Report(outputs, losses, total);
+  const at::Tensor total = TotalLoss(results, &losses);
+  DNC_ASSIGN(BatchResult result, Report(results, losses, total));
+  if (batch.kind == BatchKind::kScore) {
+    for (const TrainedOutput& trained : trained_outputs_) {
+      at::Tensor& output = results[static_cast<std::size_t>(trained.output)];
+      if (!trained.loss.takes_logits()) continue;
+      output = Activate(model_.output(trained.output).activation, output, -1, /*in_place=*/false);
+    }
+    AppendRows(results, batch.samples, outputs);
+  }
+  return result;
 }
 
 Status TorchEngine::Predict(const Batch& batch, std::vector<float>* outputs) {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> results = ForwardAll(batch);
+  const std::vector<at::Tensor> results = ForwardAll(batch);
   DNC_TRY(problem_);
-  // All outputs of a sample, one behind the other.
-  for (at::Tensor& result : results) result = result.reshape({batch.samples, -1});
-  const at::Tensor output =
-      (results.size() == 1 ? results[0] : at::cat(results, 1)).to(at::kCPU).contiguous();
-  const float* const values = output.data_ptr<float>();
-  outputs->insert(outputs->end(), values, values + output.numel());
+  AppendRows(results, batch.samples, outputs);
   return {};
 }
 
@@ -552,9 +566,9 @@ Result<BatchResult> TorchEngine::Run(const Batch& batch, std::vector<float>* out
       case BatchKind::kTrain:
         return Train(batch);
       case BatchKind::kEvaluate:
-        return Evaluate(batch);
+      case BatchKind::kScore:
+        return Evaluate(batch, outputs);
       case BatchKind::kPredict:
-      case BatchKind::kScore:  // Never comes; see trainer/engine.h.
         break;
     }
     DNC_TRY(Predict(batch, outputs));

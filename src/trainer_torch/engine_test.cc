@@ -311,6 +311,24 @@ TEST(EngineTest, PixelsOfAnyDTypeAreTheSameNumbers) {
   EXPECT_EQ(outputs, expected);
 }
 
+TEST(EngineTest, ScoresAreLossAndPredictions) {
+  for (const Backward backward : {Backward::kByHandWhereItCan, Backward::kByAutograd}) {
+    EngineHarness harness(Sequential("4", {Layer("Dense", R"("units":3,"activation":"softmax")")},
+                                     R"("sparse_categorical_crossentropy")"),
+                          1, backward);
+    harness.SetWeights(harness.RandomWeights(3));
+    const Floats x = RandomFloats(8, 5);
+    Floats outputs;
+    const Result<trainer::BatchResult> score =
+        harness.Run(trainer::BatchKind::kScore, x, {0, 2}, 1, &outputs);
+    ASSERT_THAT(score, test::Succeeds());
+    const trainer::BatchResult expected = harness.Evaluate(x, {0, 2});
+    EXPECT_EQ(score->loss, expected.loss);
+    EXPECT_EQ(score->correct, expected.correct);
+    EXPECT_EQ(outputs, harness.Predict(x));
+  }
+}
+
 TEST(EngineTest, MatrixProductsGoThroughOneDnn) {
   EngineHarness harness(Sequential("64", {Layer("Dense", R"("units":32)")}, kMse), 1,
                         Backward::kByAutograd);

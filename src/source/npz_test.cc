@@ -71,6 +71,37 @@ TEST(NpzTest, ListsTheMembersWhereItIsNotClearWhichToTake) {
               FailsWith(ErrorCode::kInvalidArgument, AllOf(HasSubstr("a, b"), HasSubstr("arr_0"))));
 }
 
+TEST(NpzTest, TakesEachNamedArrayAsAColumn) {
+  SourceOptions options;
+  options.table.columns = {"b", "a"};
+  auto source = OpenFileSource(Npz({{"a.npy", kX}, {"b.npy", kY}, {"c.npy", kY}}), options);
+  ASSERT_THAT(source, Succeeds());
+  EXPECT_EQ((*source)->Describe(), "npz b uint8 (5,), a uint8 (5, 2); not read: c");
+  ASSERT_EQ((*source)->columns().size(), 2u);
+  EXPECT_EQ((*source)->columns()[0].name, "b");
+  EXPECT_EQ((*source)->columns()[1].name, "a");
+  const auto all = ReadToEnd(source->get(), 2);
+  ASSERT_THAT(all, Succeeds());
+  EXPECT_EQ(AsText(all->columns[0]), "12345");
+  EXPECT_EQ(AsText(all->columns[1]), "aabbccddee");
+}
+
+TEST(NpzTest, RefusesColumnsThatAreNotThereOrDoNotFit) {
+  const SharedSource npz =
+      Npz({{"a.npy", kX}, {"b.npy", NpyFile(DType::kUint8, {4}, "1234")}, {"g/a.npy", kX}});
+  const auto open = [&](std::vector<std::string> columns, const std::string& variable = "") {
+    SourceOptions options{.variable = variable};
+    options.table.columns = std::move(columns);
+    return OpenAndRead(npz, options);
+  };
+  EXPECT_THAT(open({"a", "d"}), FailsWith(ErrorCode::kInvalidArgument, HasSubstr("\"d\"")));
+  EXPECT_THAT(open({"a", "b"}), FailsWith(ErrorCode::kInvalidArgument,
+                                          "d.npz(a.npy): 5 samples, but d.npz(b.npy) has 4"));
+  EXPECT_THAT(open({"a", "g/a"}),
+              FailsWith(ErrorCode::kInvalidArgument, HasSubstr("two arrays called a")));
+  EXPECT_THAT(open({"a"}, "b"), FailsWith(ErrorCode::kInvalidArgument, HasSubstr("--variable")));
+}
+
 TEST(NpzTest, RefusesLabelsOfAnotherLength) {
   EXPECT_THAT(OpenAndRead(Npz({{"x.npy", kX}, {"y.npy", NpyFile(DType::kUint8, {4}, "1234")}})),
               FailsWith(ErrorCode::kInvalidArgument,

@@ -162,6 +162,28 @@ bool IsSerialized(const ordered_json& value) {
          value.contains("config") && value["config"].is_object();
 }
 
+// Losses or metrics as Keras 3 writes them, alone, in lists or by name. What Keras 2 wraps to
+// give a function a name of its own is the function.
+ordered_json SerializedAll(const std::string& module, const ordered_json& value) {
+  const bool is_loss = module == "keras.losses";
+  if (IsSerialized(value)) {
+    const ordered_json& config = value["config"];
+    const bool wraps = value["class_name"] == "MeanMetricWrapper" && config.contains("fn") &&
+                       config["fn"].is_string();
+    return wraps ? config["fn"] : Serialized(module.c_str(), value);
+  }
+  if (!value.is_structured()) return value;
+  ordered_json all = value.is_array() ? ordered_json::array() : ordered_json::object();
+  for (const auto& [key, each] : value.items()) {
+    if (value.is_object()) {
+      all[key] = SerializedAll(module, each);
+    } else if (is_loss || !each.is_null()) {  // Keras 3 has no metric that is null.
+      all.push_back(SerializedAll(module, each));
+    }
+  }
+  return all;
+}
+
 // Options of Keras 2 that Keras 3 does not know.
 void DropOldOptions(ordered_json* config) {
   for (const char* key : {"decay", "schedule_decay", "jit_compile", "is_legacy_optimizer"}) {
@@ -189,9 +211,9 @@ ordered_json CompileConfigOf(const Model& model) {
   }
   compile["optimizer"] = std::move(optimizer);
   for (const char* key : {"loss", "loss_weights", "metrics", "weighted_metrics"}) {
-    ordered_json value = training.contains(key) ? training[key] : ordered_json();
-    if (IsSerialized(value)) value = Serialized("keras.losses", value);
-    compile[key] = std::move(value);
+    const ordered_json value = training.contains(key) ? training[key] : ordered_json();
+    const bool is_loss = std::string_view(key) == "loss";
+    compile[key] = SerializedAll(is_loss ? "keras.losses" : "keras.metrics", value);
   }
   compile["run_eagerly"] = false;
   compile["steps_per_execution"] = 1;
@@ -211,6 +233,7 @@ Result<Bytes> WeightsImage(const TrainedModel& trained, const std::string& path)
     writer.WriteDataset(file, paths[i], weight.shape, trained.weights.data() + weight.offset);
   }
   DNC_TRY(WriteKerasState(trained, file, &writer));
+  writer.CreateGroup(file, "vars");  // The model's own, which has none: Keras 2 looks for them.
   Bytes image = writer.TakeImage(file);
   DNC_TRY(writer.status());
   return image;

@@ -70,18 +70,16 @@ double Figure(const EpochReport& report, Monitor monitor) {
   return report.validation->accuracy();
 }
 
-bool NeedsValidation(Monitor monitor) {
-  return monitor == Monitor::kValidationLoss || monitor == Monitor::kValidationAccuracy;
+// The epochs of `history` as the rule counts them.
+BestSoFar CountEpochs(const std::vector<EpochReport>& history, const BestRule& rule) {
+  BestSoFar counted;
+  for (const EpochReport& report : history) {
+    counted.Add(counted.best != 0 &&
+                IsBetter(rule.monitor, Figure(report, rule.monitor),
+                         Figure(history[counted.best - 1], rule.monitor), rule.min_delta));
+  }
+  return counted;
 }
-
-struct MonitorRow {
-  Monitor monitor;
-  const char* name;
-};
-constexpr MonitorRow kMonitors[] = {{Monitor::kLoss, "loss"},
-                                    {Monitor::kAccuracy, "accuracy"},
-                                    {Monitor::kValidationLoss, "val_loss"},
-                                    {Monitor::kValidationAccuracy, "val_accuracy"}};
 
 // Outputs are taken from the trainer after this many batches, which bounds memory.
 constexpr std::uint64_t kBatchesPerTake = 16;
@@ -158,6 +156,11 @@ class LocalRun {
                        ", but there is no validation split; watch \"loss\", or divide the data "
                        "with --split train=0.9,validation=0.1"};
     }
+    if (options_.patience && !IsLoss(options_.best.monitor) && !model_.compile.accuracy) {
+      return Error{ErrorCode::kInvalidArgument,
+                   std::string("early stopping watches ") + MonitorName(options_.best.monitor) +
+                       ", but the model's metrics have no accuracy; watch a loss"};
+    }
     if (options_.weighting.any()) {
       DNC_ASSIGN(sample_weights_, SampleWeights::Create(manifest_, options_.train_split, columns_.y,
                                                         options_.weighting));
@@ -198,9 +201,8 @@ class LocalRun {
   }
 
   bool OutOfPatience() const {
-    if (!options_.patience || state_.history.empty()) return false;
-    const std::size_t best = BestEpoch(state_.history, options_.best);
-    return state_.history.size() - 1 - best >= std::max(*options_.patience, 1u);
+    return options_.patience &&
+           CountEpochs(state_.history, options_.best).OutOfPatience(*options_.patience);
   }
 
   Status TrainEpoch() {
@@ -322,32 +324,9 @@ class LocalRun {
 
 }  // namespace
 
-const char* MonitorName(Monitor monitor) {
-  for (const MonitorRow& row : kMonitors) {
-    if (row.monitor == monitor) return row.name;
-  }
-  return "";
-}
-
-Result<Monitor> ParseMonitor(const std::string& name) {
-  std::string known;
-  for (const MonitorRow& row : kMonitors) {
-    if (name == row.name) return row.monitor;
-    known += (known.empty() ? "" : ", ") + std::string(row.name);
-  }
-  return Error{ErrorCode::kInvalidArgument,
-               "\"" + name + "\" is not a figure of an epoch; expected one of " + known};
-}
-
 std::size_t BestEpoch(const std::vector<EpochReport>& history, const BestRule& rule) {
   DNC_ASSERT(!history.empty());
-  const bool is_loss = rule.monitor == Monitor::kLoss || rule.monitor == Monitor::kValidationLoss;
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < history.size(); ++i) {
-    const double gain = Figure(history[i], rule.monitor) - Figure(history[best], rule.monitor);
-    if ((is_loss ? -gain : gain) > rule.min_delta) best = i;
-  }
-  return best;
+  return CountEpochs(history, rule).best - 1;
 }
 
 Digest RunDigest(const model::Model& model, const shard::Manifest& manifest,

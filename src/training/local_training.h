@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/best_epoch.h"
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -23,14 +24,6 @@
 #include "training/sample_weights.h"
 
 namespace dnc::training {
-
-// A figure of an epoch that tells which is better.
-enum class Monitor : std::uint8_t { kLoss, kAccuracy, kValidationLoss, kValidationAccuracy };
-
-// Keras's name of it: "val_loss".
-const char* MonitorName(Monitor monitor);
-// Errors: kInvalidArgument, another name, with the known ones.
-Result<Monitor> ParseMonitor(const std::string& name);
 
 // How the epochs are compared.
 struct BestRule {

@@ -144,17 +144,6 @@ TEST(BestEpochTest, TheFirstIsTheBestUntilOneIsBetterByEnough) {
   EXPECT_EQ(BestEpoch(history, {.monitor = Monitor::kValidationAccuracy, .min_delta = 0.5}), 0u);
 }
 
-TEST(MonitorTest, NamesAreKerass) {
-  for (const Monitor monitor : {Monitor::kLoss, Monitor::kAccuracy, Monitor::kValidationLoss,
-                                Monitor::kValidationAccuracy}) {
-    const Result<Monitor> parsed = ParseMonitor(MonitorName(monitor));
-    ASSERT_THAT(parsed, test::Succeeds());
-    EXPECT_EQ(*parsed, monitor);
-  }
-  EXPECT_THAT(ParseMonitor("val_los"),
-              test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("val_loss, val_accuracy")));
-}
-
 TEST_F(LocalTrainingTest, StopsEarlyAndResumesToTheSameEnd) {
   options_.epochs = 200;
   options_.patience = 2;

@@ -1,5 +1,5 @@
-// How much each sample counts in training: by its class, by a column of the dataset, or
-// by both, as Keras's class_weight and sample_weight.
+// The weights of the samples of each batch, by their classes and by a column of the
+// dataset; shard/weighting.h says what can be asked for.
 
 #pragma once
 
@@ -11,29 +11,16 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "shard/manifest.h"
+#include "shard/weighting.h"
 
 namespace dnc::training {
 
-struct WeightOptions {
-  // By class; others count 1. "balanced" instead gives each class the same sum of weights:
-  // samples / (classes * samples of the class), as scikit-learn's class_weight.
-  std::map<std::int64_t, float> by_class;
-  bool balanced = false;
-  std::string column;  // One number a sample; empty: none.
-
-  bool any() const { return balanced || !by_class.empty() || !column.empty(); }
-};
-
-// "balanced", or "2=0.5,shirt=3" with numbers or names of classes.
-// Errors: kInvalidArgument, another text, an unknown class, a weight below 0.
-Status ParseClassWeights(const std::string& text, const shard::Manifest& manifest,
-                         WeightOptions* options);
+using shard::ParseClassWeights;
+using shard::WeightOptions;
 
 class SampleWeights {
  public:
-  // Errors: kInvalidArgument, a column that is not there or not of one number, labels
-  // that are no classes, a split whose classes were not counted, weights by class where
-  // there is more than one column of labels.
+  // Errors: those of shard::ResolveWeighting.
   static Result<SampleWeights> Create(const shard::Manifest& manifest, const std::string& split,
                                       std::span<const int> y_columns, const WeightOptions& options);
 

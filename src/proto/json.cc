@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/assert.h"
@@ -11,6 +12,8 @@
 
 namespace dnc::proto {
 namespace {
+
+constexpr std::size_t kKeyBytesMax = 200;  // Of Numbers.
 
 // Keeps the order of keys, so that a model passes through as it was written.
 using Json = nlohmann::ordered_json;
@@ -221,6 +224,14 @@ bool JsonObject::Has(std::string_view key) const {
   return AsJson(node_).contains(std::string(key));
 }
 
+bool JsonObject::IsString(std::string_view key) const {
+  return Has(key) && AsJson(node_).at(std::string(key)).is_string();
+}
+
+bool JsonObject::IsObject(std::string_view key) const {
+  return Has(key) && AsJson(node_).at(std::string(key)).is_object();
+}
+
 void JsonObject::Refuse(std::string_view key, std::string_view found, std::string_view expected) {
   Fail(ErrorCode::kInvalidArgument,
        PathOf(key) + " is " + std::string(found) + "; expected " + std::string(expected));
@@ -294,6 +305,21 @@ double JsonObject::Real(std::string_view key) {
   return value.get<double>();
 }
 
+double JsonObject::OptionalReal(std::string_view key, double min, double max, double otherwise) {
+  if (!Has(key)) {
+    known_.emplace_back(key);
+    return otherwise;
+  }
+  const void* node = Find(key, true);
+  const Json& value = AsJson(node);
+  const double number = value.is_number() ? value.get<double>() : min - 1;
+  if (number >= min && number <= max) return number;
+  char text[80];
+  std::snprintf(text, sizeof text, "a number from %g to %g", min, max);
+  Refuse(key, Describe(value), text);
+  return otherwise;
+}
+
 bool JsonObject::Bool(std::string_view key) {
   const void* node = Find(key, true);
   if (node == nullptr) return false;
@@ -353,6 +379,29 @@ std::vector<JsonObject> JsonObject::Array(std::string_view key, std::size_t coun
     elements.push_back(JsonObject(document_, &value[i], name));
   }
   return elements;
+}
+
+std::vector<std::pair<std::string, double>> JsonObject::Numbers(std::string_view key,
+                                                                std::size_t count_max) {
+  std::optional<JsonObject> object = Object(key);
+  if (!object) return {};
+  const Json& values = AsJson(object->node_);
+  if (values.size() > count_max) {
+    Fail(ErrorCode::kTooLarge, PathOf(key) + " has " + std::to_string(values.size()) +
+                                   " entries; the limit is " + std::to_string(count_max));
+    return {};
+  }
+  std::vector<std::pair<std::string, double>> numbers;
+  for (const auto& item : values.items()) {
+    if (item.key().size() > kKeyBytesMax) {
+      Fail(ErrorCode::kTooLarge, PathOf(key) + " has a key of " +
+                                     std::to_string(item.key().size()) + " bytes; the limit is " +
+                                     std::to_string(kKeyBytesMax));
+      return {};
+    }
+    numbers.emplace_back(item.key(), object->Real(item.key()));
+  }
+  return numbers;
 }
 
 std::string JsonObject::RawObject(std::string_view key) {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -70,6 +71,8 @@ class JsonObject {
                              std::uint64_t otherwise);
   std::int64_t Int(std::string_view key, std::int64_t min, std::int64_t max);
   double Real(std::string_view key);
+  // Requires: min <= otherwise <= max.
+  double OptionalReal(std::string_view key, double min, double max, double otherwise);
   bool Bool(std::string_view key);
   bool OptionalBool(std::string_view key, bool otherwise);
   // Empty on an error.
@@ -77,9 +80,13 @@ class JsonObject {
   // Empty if it is not there.
   std::optional<JsonObject> OptionalObject(std::string_view key);
   std::vector<JsonObject> Array(std::string_view key, std::size_t count_max);
+  // An object of numbers under any keys, in their order.
+  std::vector<std::pair<std::string, double>> Numbers(std::string_view key, std::size_t count_max);
   // An object's own JSON text.
   std::string RawObject(std::string_view key);
   bool Has(std::string_view key) const;
+  bool IsString(std::string_view key) const;
+  bool IsObject(std::string_view key) const;
 
   // Says that a value read before will not do: `expected` is such as "one of a, b".
   void Refuse(std::string_view key, std::string_view found, std::string_view expected);

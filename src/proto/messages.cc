@@ -156,6 +156,24 @@ EvaluationStatus ReadEvaluation(JsonObject* element) {
   return evaluation;
 }
 
+void Write(const StoppingStatus& stopping, JsonWriter* writer) {
+  writer->BeginObject("stopping");
+  writer->Bool("stopped_early", stopping.stopped_early);
+  writer->Uint("epochs", stopping.epochs);
+  writer->Uint("best_epoch", stopping.best_epoch);
+  writer->Uint("model_version", stopping.model_version);
+  writer->EndObject();
+}
+
+StoppingStatus ReadStopping(JsonObject* section) {
+  StoppingStatus stopping;
+  stopping.stopped_early = section->Bool("stopped_early");
+  stopping.epochs = ReadUint(section, "epochs");
+  stopping.best_epoch = ReadUint(section, "best_epoch");
+  stopping.model_version = ReadUint(section, "model_version");
+  return stopping;
+}
+
 void Write(const ProviderStatus& provider, JsonWriter* writer) {
   writer->BeginObject();
   writer->Uint("provider_id", provider.provider_id.value);
@@ -411,6 +429,7 @@ std::string ToJson(const ProjectStatus& message) {
   writer.BeginArray("providers");
   for (const ProviderStatus& provider : message.providers) Write(provider, &writer);
   writer.EndArray();
+  if (message.stopping) Write(*message.stopping, &writer);
   writer.String("failure", message.failure);
   writer.Int("now_us", message.now_us);
   writer.EndObject();
@@ -439,6 +458,9 @@ Result<ProjectStatus> FromJson(std::string_view json) {
   }
   for (JsonObject& element : object.Array("providers", kListMax)) {
     message.providers.push_back(ReadProvider(&element));
+  }
+  if (std::optional<JsonObject> stopping = object.OptionalObject("stopping")) {
+    message.stopping = ReadStopping(&*stopping);
   }
   message.failure = object.String("failure", 100 * kReasonBytesMax);
   message.now_us = ReadTime(&object, "now_us");

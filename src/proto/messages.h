@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -116,6 +117,14 @@ struct EvaluationStatus {
   double accuracy = 0;
 };
 
+// How a project stands that may stop early.
+struct StoppingStatus {
+  bool stopped_early = false;
+  std::uint64_t epochs = 0;         // Whose figure is known; after a stop, the last one.
+  std::uint64_t best_epoch = 0;     // By their figures; 0: none is known.
+  std::uint64_t model_version = 0;  // Of the weights that GET .../model gives.
+};
+
 enum class TaskKind : std::uint8_t { kTrain, kEvaluate };
 
 struct TaskInfo {
@@ -160,6 +169,7 @@ struct ProjectStatus {
   StepStatus last_step;
   std::vector<EvaluationStatus> evaluations;  // Ascending by version.
   std::vector<ProviderStatus> providers;      // Ascending by id.
+  std::optional<StoppingStatus> stopping;     // If fit.early_stopping.
   std::string failure;                        // Why it failed, or what holds it up.
   std::int64_t now_us = 0;                    // The server's clock, for ages and rates.
 };

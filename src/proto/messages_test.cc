@@ -66,6 +66,10 @@ ProjectStatus SomeStatus() {
   status.providers[0].task = {TaskKind::kTrain, 2, 0, 4, 10, 20};
   status.providers[1].provider_id = {2};
   status.providers[1].bytes_out = UINT64_MAX;
+  status.fit.class_weight = {{"shirt", 0.1}, {"3", 2}};
+  status.fit.sample_weight = "w";
+  status.fit.early_stopping = {3, 0.01, Monitor::kAccuracy, true};
+  status.stopping = {true, 6, 3, 9};
   status.failure = "none";
   status.now_us = 1'700'000'000'000'000;
   return status;
@@ -111,9 +115,12 @@ TEST(MessagesTest, AProjectKeepsItsModelAndManifestAsTheyWere) {
                    .model_json = spec.model_json,
                    .manifest_json = spec.manifest_json};
   work.fit.validation_split = "";
+  work.fit.validation_split_stated = true;
+  work.fit.class_weight_balanced = true;
+  work.fit.early_stopping = {.patience = 1};
   const Result<ProjectWork> read_work = FromJson<ProjectWork>(ToJson(work));
   ASSERT_THAT(read_work, test::Succeeds());
-  EXPECT_EQ(read_work->fit.validation_split, "");
+  EXPECT_EQ(read_work->fit, work.fit);
   EXPECT_EQ(read_work->manifest_json, spec.manifest_json);
 }
 
@@ -126,7 +133,8 @@ TEST(MessagesTest, NamesAMissingField) {
                     "begin", "end", "backup", "renew_every_ms", "deadline_ms"});
   ExpectEveryFieldRequired(SomeStatus(),
                            {"phase", "steps_total", "tasks_done", "submitted_us", "train_samples",
-                            "contributors", "evaluations", "providers", "now_us", "samples_done"});
+                            "contributors", "evaluations", "providers", "now_us", "samples_done",
+                            "patience", "stopped_early", "best_epoch", "model_version"});
   ExpectEveryFieldRequired(LeaseAnswer{true, ""}, {"accepted", "reason"});
 }
 

@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::size_t kPathBytesMax = 4096;
 constexpr std::size_t kSplitBytesMax = 200;
+constexpr std::size_t kColumnBytesMax = 1000;
+// As written here: kClassWeightsMax keys, each byte escaped, are less.
+constexpr std::uint64_t kFitBytesMax = 16u << 20;
 
 std::string ReadPath(JsonObject* object, std::string_view key, const std::string& file_path) {
   std::string text = object->String(key, kPathBytesMax);
@@ -25,7 +28,59 @@ std::string ReadPath(JsonObject* object, std::string_view key, const std::string
 
 std::uint32_t Narrow(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
 
+void ReadClassWeight(JsonObject* section, FitSettings* fit) {
+  constexpr std::string_view kKey = "class_weight";
+  if (section->IsString(kKey)) {
+    const std::string text = section->String(kKey, kColumnBytesMax);
+    fit->class_weight_balanced = text == "balanced";
+    if (!fit->class_weight_balanced) {
+      section->Refuse(kKey, "\"" + text + "\"",
+                      "\"balanced\", or an object such as {\"0\": 0.5, \"3\": 2}");
+    }
+  } else if (section->IsObject(kKey)) {
+    fit->class_weight = section->Numbers(kKey, kClassWeightsMax);
+    if (fit->class_weight.empty()) section->Refuse(kKey, "empty", "a weight of some class");
+  } else {
+    section->OptionalObject(kKey);  // Not there, or refused.
+  }
+}
+
+std::optional<EarlyStopping> ReadEarlyStopping(JsonObject* fit) {
+  std::optional<JsonObject> section = fit->OptionalObject("early_stopping");
+  if (!section) return std::nullopt;
+  EarlyStopping stopping;
+  stopping.patience = Narrow(section->Uint("patience", 0, kEpochsMax));
+  stopping.min_delta = section->OptionalReal("min_delta", 0, kMinDeltaMax, stopping.min_delta);
+  if (section->Has("monitor")) {
+    const std::string name = section->String("monitor", kColumnBytesMax);
+    const Result<Monitor> monitor = ParseMonitor(name);
+    if (monitor.ok()) {
+      stopping.monitor = *monitor;
+    } else {
+      section->Refuse("monitor", "\"" + name + "\"", "one of " + MonitorNames());
+    }
+  } else {
+    section->OptionalString("monitor", kColumnBytesMax, "");
+  }
+  stopping.restore_best = section->OptionalBool("restore_best", stopping.restore_best);
+  section->Close();
+  return stopping;
+}
+
+void WriteEarlyStopping(const EarlyStopping& stopping, JsonWriter* writer) {
+  writer->BeginObject("early_stopping");
+  writer->Uint("patience", stopping.patience);
+  writer->Real("min_delta", stopping.min_delta);
+  if (stopping.monitor) writer->String("monitor", MonitorName(*stopping.monitor));
+  writer->Bool("restore_best", stopping.restore_best);
+  writer->EndObject();
+}
+
 }  // namespace
+
+Monitor WatchedMonitor(const EarlyStopping& stopping, bool has_validation) {
+  return stopping.monitor.value_or(has_validation ? Monitor::kValidationLoss : Monitor::kLoss);
+}
 
 FitSettings ReadFit(JsonObject* object) {
   FitSettings fit;
@@ -39,6 +94,9 @@ FitSettings ReadFit(JsonObject* object) {
   fit.validation_split_stated = section->Has("validation_split");
   fit.validation_split =
       section->OptionalString("validation_split", kSplitBytesMax, fit.validation_split);
+  ReadClassWeight(&*section, &fit);
+  fit.sample_weight = section->OptionalString("sample_weight", kColumnBytesMax, "");
+  fit.early_stopping = ReadEarlyStopping(&*section);
   section->Close();
   return fit;
 }
@@ -75,7 +133,33 @@ void WriteFit(const FitSettings& fit, JsonWriter* writer) {
   if (fit.validation_split_stated || fit.validation_split != FitSettings{}.validation_split) {
     writer->String("validation_split", fit.validation_split);
   }
+  if (fit.class_weight_balanced) {
+    writer->String("class_weight", "balanced");
+  } else if (!fit.class_weight.empty()) {
+    writer->BeginObject("class_weight");
+    for (const auto& [label, weight] : fit.class_weight) writer->Real(label, weight);
+    writer->EndObject();
+  }
+  if (!fit.sample_weight.empty()) writer->String("sample_weight", fit.sample_weight);
+  if (fit.early_stopping) WriteEarlyStopping(*fit.early_stopping, writer);
   writer->EndObject();
+}
+
+std::string FitToJson(const FitSettings& fit) {
+  JsonWriter writer;
+  writer.BeginObject();
+  WriteFit(fit, &writer);
+  writer.EndObject();
+  return writer.Take();
+}
+
+Result<FitSettings> FitFromJson(std::string_view json) {
+  DNC_ASSIGN(JsonObject object,
+             JsonObject::Parse(json, {.name = "settings", .bytes_max = kFitBytesMax}));
+  FitSettings fit = ReadFit(&object);
+  object.Close();
+  DNC_TRY(object.status());
+  return fit;
 }
 
 void WriteGrid(const GridSettings& grid, JsonWriter* writer) {

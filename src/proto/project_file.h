@@ -4,18 +4,26 @@
 //   {"name": "fashion", "description": "...",
 //    "model": "cnn.json", "data": "shards/manifest.json",
 //    "fit": {"epochs": 2, "batch_size": 32, "seed": 7,
-//            "train_split": "train", "validation_split": "validation"},
+//            "train_split": "train", "validation_split": "validation",
+//            "class_weight": {"shirt": 2, "3": 0.5}, "sample_weight": "w",
+//            "early_stopping": {"patience": 3, "min_delta": 0.01,
+//                               "monitor": "val_loss", "restore_best": true}},
 //    "grid": {"total_tasks": 10, "task_size": 4, "max_contributors": 0}}
 //
 // Only "name", "model" and "data" are required. Paths are relative to the file's
-// folder. Unknown keys are refused, with the nearest known one.
+// folder. Unknown keys are refused, with the nearest known one. "class_weight" may also
+// be "balanced".
 
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "base/best_epoch.h"
 #include "base/result.h"
 
 namespace dnc::proto {
@@ -31,6 +39,20 @@ inline constexpr std::uint64_t kSeedMax = (std::uint64_t{1} << 53) - 1;
 inline constexpr std::size_t kNameBytesMax = 200;
 inline constexpr std::size_t kDescriptionBytesMax = 10'000;
 
+// Of "min_delta"; with it, a billionth of one still counts.
+inline constexpr double kMinDeltaMax = 1e6;
+inline constexpr std::size_t kClassWeightsMax = 4096;
+
+struct EarlyStopping {
+  std::uint32_t patience = 0;
+  double min_delta = 0;  // 0 to kMinDeltaMax.
+  // Nothing: the loss of the validation, or of the training if there is no validation.
+  std::optional<Monitor> monitor;
+  bool restore_best = false;  // The trained model is that of the best epoch.
+
+  friend bool operator==(const EarlyStopping&, const EarlyStopping&) = default;
+};
+
 struct FitSettings {
   std::uint32_t epochs = 1;
   std::uint32_t batch_size = 32;
@@ -41,6 +63,12 @@ struct FitSettings {
   // Whether the user wrote validation_split. If not, and the manifest has no split
   // of that name, there is no validation; if so, that is an error.
   bool validation_split_stated = false;
+  // How much samples count: by the number or name of their class, or so that classes
+  // balance (then class_weight is empty), and by a column (empty: none).
+  std::vector<std::pair<std::string, double>> class_weight;
+  bool class_weight_balanced = false;
+  std::string sample_weight;
+  std::optional<EarlyStopping> early_stopping;
 
   friend bool operator==(const FitSettings&, const FitSettings&) = default;
 };
@@ -63,6 +91,14 @@ struct ProjectFile {
 
   friend bool operator==(const ProjectFile&, const ProjectFile&) = default;
 };
+
+// "early_stopping" as it is where there is a validation, or none.
+Monitor WatchedMonitor(const EarlyStopping& stopping, bool has_validation);
+
+// The section "fit" as a JSON object of its own, and back.
+// Errors: kInvalidArgument, naming the field.
+std::string FitToJson(const FitSettings& fit);
+Result<FitSettings> FitFromJson(std::string_view json);
 
 // Parses a project file. `path` is where it came from: messages name it, and
 // relative paths inside are resolved against its folder.

@@ -43,6 +43,30 @@ TEST(ProjectFileTest, ReadsEveryField) {
   EXPECT_EQ(file->grid, (GridSettings{20, 5, 7}));
 }
 
+TEST(ProjectFileTest, ReadsHowSamplesCountAndWhenToStop) {
+  const Result<ProjectFile> file = Parse(Minimal(R"(, "fit": {
+    "class_weight": {"shirt": 2, "3": 0.5}, "sample_weight": "w",
+    "early_stopping": {"patience": 3, "min_delta": 0.01, "monitor": "val_accuracy",
+                       "restore_best": true}})"));
+  ASSERT_THAT(file, test::Succeeds());
+  EXPECT_THAT(file->fit.class_weight,
+              ::testing::ElementsAre(::testing::Pair("shirt", 2.0), ::testing::Pair("3", 0.5)));
+  EXPECT_FALSE(file->fit.class_weight_balanced);
+  EXPECT_EQ(file->fit.sample_weight, "w");
+  EXPECT_EQ(file->fit.early_stopping, (EarlyStopping{3, 0.01, Monitor::kValidationAccuracy, true}));
+  EXPECT_EQ(*FitFromJson(FitToJson(file->fit)), file->fit);
+
+  const Result<ProjectFile> short_one =
+      Parse(Minimal(R"(, "fit": {"class_weight": "balanced", "early_stopping": {"patience": 0}})"));
+  ASSERT_THAT(short_one, test::Succeeds());
+  EXPECT_TRUE(short_one->fit.class_weight_balanced);
+  EXPECT_EQ(short_one->fit.early_stopping, EarlyStopping{});
+  EXPECT_EQ(*FitFromJson(FitToJson(short_one->fit)), short_one->fit);
+  EXPECT_EQ(WatchedMonitor(*short_one->fit.early_stopping, true), Monitor::kValidationLoss);
+  EXPECT_EQ(WatchedMonitor(*short_one->fit.early_stopping, false), Monitor::kLoss);
+  EXPECT_EQ(WatchedMonitor(*file->fit.early_stopping, false), Monitor::kValidationAccuracy);
+}
+
 TEST(ProjectFileTest, ResolvesPathsAgainstItsOwnFolder) {
   const Result<ProjectFile> file =
       Parse(R"({"name": "f", "model": "../models/cnn.json", "data": "/data/manifest.json"})");
@@ -57,6 +81,13 @@ TEST(ProjectFileTest, RefusesAnUnknownKeyAndNamesTheNearest) {
               test::FailsWith(ErrorCode::kInvalidArgument,
                               AllOf(HasSubstr("project.json"), HasSubstr("\"fit.epoch\""),
                                     HasSubstr("did you mean \"epochs\""))));
+  EXPECT_THAT(
+      Parse(Minimal(R"(, "fit": {"class_weights": {}})")),
+      test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("did you mean \"class_weight\"")));
+  EXPECT_THAT(Parse(Minimal(R"(, "fit": {"early_stopping": {"patience": 1, "min_delt": 1}})")),
+              test::FailsWith(ErrorCode::kInvalidArgument,
+                              AllOf(HasSubstr("\"fit.early_stopping.min_delt\""),
+                                    HasSubstr("did you mean \"min_delta\""))));
   EXPECT_THAT(Parse(Minimal(R"(, "gird": {})")),
               test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("did you mean \"grid\"")));
   EXPECT_THAT(Parse(Minimal(R"(, "optimizer": {})")),
@@ -102,6 +133,22 @@ TEST(ProjectFileTest, RefusesValuesOutOfRangeOrOfAnotherType) {
       {R"(, "fit": {"seed": 99999999999999999999999})", "\"fit.seed\""},
       {R"(, "fit": {"train_split": ""})", "\"fit.train_split\" is empty"},
       {R"(, "fit": [])", "\"fit\" is an array; expected an object"},
+      {R"(, "fit": {"class_weight": "even"})",
+       "\"fit.class_weight\" is \"even\"; expected \"balanced\", or an object"},
+      {R"(, "fit": {"class_weight": [1, 2]})", "\"fit.class_weight\" is an array"},
+      {R"(, "fit": {"class_weight": {}})", "\"fit.class_weight\" is empty"},
+      {R"(, "fit": {"class_weight": {"hat": "2"}})",
+       "\"fit.class_weight.hat\" is \"2\"; expected a number"},
+      {R"(, "fit": {"sample_weight": 5})", "\"fit.sample_weight\" is 5; expected a string"},
+      {R"(, "fit": {"early_stopping": 3})", "\"fit.early_stopping\" is 3; expected an object"},
+      {R"(, "fit": {"early_stopping": {}})", "\"fit.early_stopping.patience\" is missing"},
+      {R"(, "fit": {"early_stopping": {"patience": -1}})", "\"fit.early_stopping.patience\" is -1"},
+      {R"(, "fit": {"early_stopping": {"patience": 1, "min_delta": -0.1}})",
+       "\"fit.early_stopping.min_delta\" is -0.1; expected a number from 0 to 1e+06"},
+      {R"(, "fit": {"early_stopping": {"patience": 1, "monitor": "val_los"}})",
+       "\"fit.early_stopping.monitor\" is \"val_los\"; expected one of loss, accuracy, val_loss"},
+      {R"(, "fit": {"early_stopping": {"patience": 1, "restore_best": 1}})",
+       "\"fit.early_stopping.restore_best\" is 1; expected true or false"},
       {R"(, "grid": {"total_tasks": 1000001})", "\"grid.total_tasks\""},
       {R"(, "grid": {"task_size": 0})", "\"grid.task_size\" is 0"},
       {R"(, "description": 5)", "\"description\" is 5; expected a string"},

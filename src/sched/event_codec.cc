@@ -1,5 +1,7 @@
-// An event as bytes: the format's version (1), the event's kind (its place in Event,
-// which therefore only grows at its end), then its fields in order, little-endian.
+// An event as bytes: the format's version, the event's kind (its place in Event, which
+// therefore only grows at its end), then its fields in order, little-endian. Each event is
+// written in the first version that holds it: 1, or for a submission with a stopping
+// rule 2, in which the rule comes last.
 
 #include <utility>
 
@@ -9,9 +11,14 @@ namespace dnc::sched {
 
 namespace {
 
-constexpr std::uint8_t kFormatVersion = 1;
+constexpr std::uint8_t kFormatVersion = 2;
 // The writer cuts at it, so that whatever was encoded can be decoded.
 constexpr std::uint32_t kTextBytesMax = 64u << 10;
+
+std::uint8_t VersionOf(const Event& event) {
+  const auto* submitted = std::get_if<ProjectSubmitted>(&event);
+  return submitted != nullptr && submitted->config.stopping ? 2 : 1;
+}
 
 struct Writer {
   WireWriter& out;
@@ -19,6 +26,7 @@ struct Writer {
   void operator()(const ProjectSubmitted& e) const {
     out.Put(e.project);
     out.Put(e.config);
+    if (e.config.stopping) out.Put(*e.config.stopping);
   }
   void operator()(const ProjectPaused& e) const { out.Put(e.project); }
   void operator()(const ProjectResumed& e) const { out.Put(e.project); }
@@ -51,10 +59,12 @@ struct Writer {
 
 struct Reader {
   WireReader& in;
+  std::uint8_t version;
 
   void operator()(ProjectSubmitted& e) const {
     in.Get(&e.project);
     in.Get(&e.config);
+    if (version >= 2) in.Get(&e.config.stopping.emplace());
   }
   void operator()(ProjectPaused& e) const { in.Get(&e.project); }
   void operator()(ProjectResumed& e) const { in.Get(&e.project); }
@@ -97,7 +107,7 @@ Event MakeKind(std::size_t kind, std::index_sequence<kIndex...>) {
 
 Bytes EncodeEvent(const Event& event) {
   WireWriter out;
-  out.U8(kFormatVersion);
+  out.U8(VersionOf(event));
   out.U8(static_cast<std::uint8_t>(event.index()));
   std::visit(Writer{out}, event);
   return std::move(out).Take();
@@ -124,8 +134,8 @@ Result<Event> DecodeEvent(ByteSpan bytes) {
                      " is not known: it was written by a later version, or is damaged"};
   }
   Event event = MakeKind(kind, std::make_index_sequence<std::variant_size_v<Event>>());
-  std::visit(Reader{in}, event);
-  if (!in.AtEnd()) {
+  std::visit(Reader{in, version}, event);
+  if (!in.AtEnd() || VersionOf(event) != version) {
     return Error{ErrorCode::kCorrupt, "scheduler event: " + std::to_string(bytes.size()) +
                                           " bytes are not a whole event of kind " +
                                           std::to_string(kind)};

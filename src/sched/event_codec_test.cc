@@ -11,7 +11,7 @@ using dnc::test::Succeeds;
 std::vector<Event> AllKinds() {
   const Digest digest = Sha256(AsBytes("update"));
   return {
-      ProjectSubmitted{{1}, {2, 3, 4, 5, 6, 7}},
+      ProjectSubmitted{{1}, {2, 3, 4, 5, 6, 7, StoppingRule{Monitor::kAccuracy, 8, 9, true}}},
       ProjectPaused{{8}},
       ProjectResumed{{9}},
       ProjectCancelled{{10}},
@@ -35,6 +35,9 @@ TEST(EventCodecTest, GivesBackEveryKindOfEvent) {
     EXPECT_EQ(decoded->index(), i);
     EXPECT_EQ(EncodeEvent(*decoded), EncodeEvent(events[i]));
   }
+  const auto submitted = DecodeEvent(EncodeEvent(events[0]));
+  EXPECT_EQ(std::get<ProjectSubmitted>(*submitted).config.stopping,
+            (StoppingRule{Monitor::kAccuracy, 8, 9, true}));
   const auto decoded = DecodeEvent(EncodeEvent(events[6]));
   const auto& result = std::get<ResultSubmitted>(*decoded);
   EXPECT_EQ(result.provider.value, 15u);
@@ -53,6 +56,13 @@ TEST(EventCodecTest, KeepsTheBytesOfAnEventForEver) {
   EXPECT_EQ(HexEncode(EncodeEvent(LeaseReleased{{1}, {2}, true, "x"})),
             "01070100000000000000020000000000000001"
             "0100000078");
+  const std::string submitted =
+      "000100000000000000020000000000000003000000000000000400000005000000"
+      "0600000007000000";
+  EXPECT_EQ(HexEncode(EncodeEvent(ProjectSubmitted{{1}, {2, 3, 4, 5, 6, 7}})), "01" + submitted);
+  EXPECT_EQ(HexEncode(EncodeEvent(ProjectSubmitted{
+                {1}, {2, 3, 4, 5, 6, 7, StoppingRule{Monitor::kValidationLoss, 8, 9, true}}})),
+            "02" + submitted + "0208000000090000000000000001");
 }
 
 TEST(EventCodecTest, RefusesEveryTruncationAndAnyBytesAfterTheEnd) {
@@ -70,8 +80,11 @@ TEST(EventCodecTest, RefusesEveryTruncationAndAnyBytesAfterTheEnd) {
 
 TEST(EventCodecTest, SaysWhenAnEventIsOfALaterVersionOrKind) {
   Bytes bytes = EncodeEvent(TimePassed{});
-  bytes[0] = std::byte{2};
+  bytes[0] = std::byte{3};
   EXPECT_THAT(DecodeEvent(bytes), FailsWith(ErrorCode::kUnsupported));
+  // Version 2 is for what version 1 does not hold.
+  bytes[0] = std::byte{2};
+  EXPECT_THAT(DecodeEvent(bytes), FailsWith(ErrorCode::kCorrupt));
   bytes[0] = std::byte{0};
   EXPECT_THAT(DecodeEvent(bytes), FailsWith(ErrorCode::kCorrupt));
   bytes[0] = std::byte{1};
@@ -98,6 +111,13 @@ TEST(EventCodecTest, CutsALongReasonSoThatItCanBeReadBack) {
       DecodeEvent(EncodeEvent(LeaseReleased{{1}, {2}, true, std::string(100'000, 'x')}));
   ASSERT_THAT(decoded, Succeeds());
   EXPECT_EQ(std::get<LeaseReleased>(*decoded).reason.size(), 65'536u);
+}
+
+TEST(EventCodecTest, RefusesAStoppingRuleThatWatchesNothingKnown) {
+  Bytes bytes = EncodeEvent(ProjectSubmitted{{1}, {2, 3, 4, 5, 6, 7, StoppingRule{}}});
+  const std::size_t monitor_at = bytes.size() - 14;
+  bytes[monitor_at] = std::byte{4};
+  EXPECT_THAT(DecodeEvent(bytes), FailsWith(ErrorCode::kCorrupt));
 }
 
 TEST(EventCodecTest, RefusesATruthValueThatIsNeither) {

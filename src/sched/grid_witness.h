@@ -49,6 +49,8 @@ class GridWitness {
     std::map<std::tuple<TaskKind, std::uint64_t, std::uint32_t>, Digest> counted;
     std::map<std::tuple<TaskKind, std::uint64_t, std::uint32_t>, std::uint32_t> failures;
     std::set<std::uint64_t> folds_asked;
+    // Of what counted, likewise; the losses alone.
+    std::map<std::pair<TaskKind, std::uint64_t>, std::int64_t> losses;
   };
 
   explicit GridWitness(const SchedulerOptions& options) : options_(options) {}
@@ -105,9 +107,9 @@ class GridWitness {
     EXPECT_TRUE(must_revoke_.empty()) << "a useless lease was not revoked";
     EXPECT_LE(wakes, 1u);
     for (const auto& [id, project] : projects_) {
-      const bool complete = AllFolded(project) && AllEvaluated(project);
+      const bool complete = TrainingOver(project) && AllEvaluated(project);
       EXPECT_EQ(complete, project.phase == ProjectPhase::kFinished);
-      const bool full = !AllFolded(project) && StepComplete(project);
+      const bool full = !TrainingOver(project) && StepComplete(project);
       if (full && Live(project)) {
         EXPECT_TRUE(project.folds_asked.contains(project.version)) << "no fold was asked for";
       }
@@ -117,7 +119,7 @@ class GridWitness {
   // Whether the shell owes the project a fold.
   bool AwaitsFold(ProjectId id) const {
     const ProjectRecord& record = projects_.at(id);
-    return Live(record) && !AllFolded(record) && StepComplete(record);
+    return Live(record) && !TrainingOver(record) && StepComplete(record);
   }
 
   // The fold of a step must have exactly the step's tasks, in order, each as it counted.
@@ -160,9 +162,46 @@ class GridWitness {
   static bool AllFolded(const ProjectRecord& project) {
     return project.version == project.config.epochs * StepsInEpoch(project.config);
   }
+  // The epochs whose loss is known, and whether they were enough: in the last `patience`
+  // of them (or the last one) none was below all before by more than the rule asks for.
+  static std::pair<std::uint64_t, bool> Verdict(const ProjectRecord& project) {
+    const auto& rule = project.config.stopping;
+    if (!rule) return {0, false};
+    const bool validation = rule->monitor == Monitor::kValidationLoss;
+    const std::uint64_t steps = StepsInEpoch(project.config);
+    // A loss is a sum in millionths; the rule's difference is of one sample.
+    const __int128 samples =
+        validation ? project.config.validation_samples : project.config.train_samples;
+    __int128 best = 0;
+    std::uint64_t best_epoch = 0;
+    std::uint64_t epoch = 0;
+    while (epoch < project.version / steps) {
+      __int128 loss = 0;
+      if (validation) {
+        const auto known = project.losses.find({TaskKind::kEvaluate, (epoch + 1) * steps});
+        if (known == project.losses.end()) break;
+        loss = known->second;
+      } else {
+        for (std::uint64_t step = epoch * steps; step < (epoch + 1) * steps; ++step) {
+          loss += project.losses.at({TaskKind::kTrain, step});
+        }
+      }
+      ++epoch;
+      if (epoch == 1 || (best - loss) * 1'000 > samples * rule->min_delta_nano) {
+        best = loss;
+        best_epoch = epoch;
+      }
+      if (epoch - best_epoch >= std::max<std::uint64_t>(rule->patience, 1)) return {epoch, true};
+    }
+    return {epoch, false};
+  }
+  static bool TrainingOver(const ProjectRecord& project) {
+    return AllFolded(project) || Verdict(project).second;
+  }
   static bool AllEvaluated(const ProjectRecord& project) {
     if (project.config.validation_samples == 0) return true;
-    for (std::uint64_t epoch = 1; epoch <= project.config.epochs; ++epoch) {
+    const std::uint64_t epochs = project.version / StepsInEpoch(project.config);
+    for (std::uint64_t epoch = 1; epoch <= epochs; ++epoch) {
       const std::uint64_t version = epoch * StepsInEpoch(project.config);
       if (!project.counted.contains({TaskKind::kEvaluate, version, 0u})) return false;
     }
@@ -204,7 +243,7 @@ class GridWitness {
 
   void Before(const ProjectSubmitted& e) {
     if (CheckConfig(e.config).ok())
-      projects_.try_emplace(e.project, ProjectRecord{e.config, {}, {}, {}, {}, {}});
+      projects_.try_emplace(e.project, ProjectRecord{e.config, {}, {}, {}, {}, {}, {}});
   }
   void Before(const ProjectPaused& e) {
     const auto it = projects_.find(e.project);
@@ -258,17 +297,18 @@ class GridWitness {
         << "a task counted twice";
     RevokeWhere([&](const LeaseRecord& other) { return other.task == task; });
     ProjectRecord& project = projects_.at(task.project);
-    if (AllFolded(project) && AllEvaluated(project)) {
+    project.losses[{task.kind, task.version}] += e.metrics.loss_sum_micro;
+    if (TrainingOver(project) && AllEvaluated(project)) {
       EndProject(task.project, ProjectPhase::kFinished);
     }
   }
   void Before(const StepFolded& e) {
     const auto it = projects_.find(e.project);
-    if (it == projects_.end() || !Live(it->second) || AllFolded(it->second)) return;
+    if (it == projects_.end() || !Live(it->second) || TrainingOver(it->second)) return;
     ProjectRecord& project = it->second;
     if (e.step != project.version || !StepComplete(project)) return;
     ++project.version;
-    if (AllFolded(project) && AllEvaluated(project)) {
+    if (TrainingOver(project) && AllEvaluated(project)) {
       EndProject(e.project, ProjectPhase::kFinished);
     }
   }
@@ -286,6 +326,11 @@ class GridWitness {
     const std::uint64_t steps = StepsInEpoch(project.config);
     if (task.kind == TaskKind::kTrain) {
       EXPECT_EQ(task.version, project.version) << "not from the open step's weights";
+      const auto [judged, over] = Verdict(project);
+      EXPECT_FALSE(over) << "training beyond the early end";
+      if (project.config.stopping) {
+        EXPECT_EQ(judged, task.epoch) << "training before the verdict on the epoch before";
+      }
       EXPECT_EQ(task.epoch, project.version / steps);
       const auto [first, last] = StepRange(project);
       EXPECT_GE(task.task_index, first);

@@ -7,6 +7,15 @@
 #include "sched/turn.h"
 
 namespace dnc::sched {
+namespace {
+
+std::uint64_t ModelVersion(const Project& project) {
+  const auto& stopping = project.config.stopping;
+  if (!stopping || !stopping->restore_best || project.best.best == 0) return project.step;
+  return project.best.best * StepsPerEpoch(project.config);
+}
+
+}  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options) : state_(std::make_unique<State>()) {
   state_->options = options;
@@ -68,6 +77,10 @@ std::optional<ProjectView> Scheduler::FindProject(ProjectId id) const {
                      .contributors = project.leases.size(),
                      .evaluations = project.evaluations,
                      .last_step = project.last_step,
+                     .best = project.best,
+                     .stopped_early = project.phase == ProjectPhase::kFinished &&
+                                      project.step < StepsTotal(config),
+                     .model_version = ModelVersion(project),
                      .submitted = project.submitted,
                      .ended = project.ended,
                      .failure = project.failure};

@@ -12,6 +12,11 @@
 // leased takes a backup of the slowest lease. The end of an epoch also makes one
 // evaluation task (over the validation split) for the version reached; evaluations
 // run beside the steps that follow.
+//
+// A project with a stopping rule ends early, always at the end of an epoch. Where the
+// rule watches the validation, the first step of the next epoch is opened only when the
+// evaluation is in, so that the last version does not depend on who was quick (decision
+// 0010).
 
 #pragma once
 
@@ -22,6 +27,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/best_epoch.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/id.h"
@@ -40,6 +46,18 @@ enum class ProjectPhase : std::uint8_t {
   kFailed,  // A task failed on too many providers; see ProjectView::failure.
 };
 
+// Ends a project early, as base/best_epoch.h counts.
+struct StoppingRule {
+  Monitor monitor = Monitor::kValidationLoss;
+  std::uint32_t patience = 0;
+  std::uint64_t min_delta_nano = 0;  // In billionths.
+  bool restore_best = false;         // The trained model is the best epoch's.
+
+  friend bool operator==(const StoppingRule&, const StoppingRule&) = default;
+};
+
+inline constexpr std::uint64_t kMinDeltaNanoMax = 1'000'000'000'000'000;
+
 struct ProjectConfig {
   std::uint64_t train_samples = 0;       // > 0
   std::uint64_t validation_samples = 0;  // 0: no evaluations.
@@ -47,6 +65,7 @@ struct ProjectConfig {
   std::uint32_t total_tasks = 1;       // <= train_samples
   std::uint32_t task_size = 1;         // K; <= total_tasks
   std::uint32_t contributors_max = 0;  // Providers at once; 0: no limit.
+  std::optional<StoppingRule> stopping = std::nullopt;
 };
 
 inline constexpr std::uint32_t kTaskSizeMax = 1u << 20;
@@ -231,6 +250,9 @@ struct ProjectView {
   std::uint64_t contributors = 0;           // Providers with a lease in it now.
   std::vector<EvaluationView> evaluations;  // Ascending by version.
   std::optional<StepView> last_step;        // The last one closed.
+  BestSoFar best;                           // Epochs by config.stopping, as far as known.
+  bool stopped_early = false;
+  std::uint64_t model_version = 0;  // Of the weights that are handed out.
   Instant submitted;
   Instant ended;
   std::string failure;

@@ -60,6 +60,10 @@ std::string Fingerprint(const Scheduler& scheduler) {
       put(task.failures);
     }
     for (const EvaluationView& evaluation : project.evaluations) put(evaluation.version);
+    put(project.best.epochs);
+    put(project.best.best);
+    put(project.best_metrics.loss_sum_micro);
+    put(project.epoch_metrics.loss_sum_micro);
   }
   for (const auto& [id, provider] : state.providers) {
     text += "p";
@@ -84,9 +88,17 @@ std::string Fingerprint(const Scheduler& scheduler) {
   return text;
 }
 
+// Losses that grow from the first epoch on, so that it is the best one.
+std::int64_t LossOf(const Task& task) {
+  const std::uint32_t epoch = task.kind == TaskKind::kTrain ? task.epoch + 1 : task.epoch;
+  return static_cast<std::int64_t>((task.end - task.begin) * epoch);
+}
+
 class Explorer {
  public:
-  explicit Explorer(const ProjectConfig& config) : config_(config) {}
+  // `last_version`: with which the project has to end; 0: with that of its last step.
+  explicit Explorer(const ProjectConfig& config, std::uint64_t last_version = 0)
+      : config_(config), last_version_(last_version) {}
 
   // Visits every state within `depth` events of the start; returns how many.
   std::size_t Run(int depth) {
@@ -125,7 +137,8 @@ class Explorer {
       add(LeaseRequested{provider});
       if (const auto id = node.witness.LeaseOf(provider)) {
         const Task& task = node.witness.leases().at(*id).task;
-        const Metrics metrics{.samples = task.end - task.begin, .correct = 1};
+        const Metrics metrics{
+            .samples = task.end - task.begin, .loss_sum_micro = LossOf(task), .correct = 1};
         add(ResultSubmitted{provider, *id, UpdateOf(task, provider), metrics});
         add(ResultSubmitted{provider, *id, UpdateOf(task, provider), {.samples = 1'000}});
         add(ResultSubmitted{other, *id, UpdateOf(task, other), metrics});
@@ -251,8 +264,13 @@ class Explorer {
     for (int round = 0; round < 60; ++round) {
       const ProjectView view = *scheduler.FindProject(kProject);
       if (view.phase == ProjectPhase::kFinished) {
-        EXPECT_EQ(view.version, view.steps_total);
-        EXPECT_EQ(view.tasks_done, view.tasks_total);
+        EXPECT_EQ(view.version, last_version_ == 0 ? view.steps_total : last_version_);
+        EXPECT_EQ(view.stopped_early, last_version_ != 0);
+        if (last_version_ == 0) {
+          EXPECT_EQ(view.tasks_done, view.tasks_total);
+        } else {
+          EXPECT_EQ(view.best.best, 1u);
+        }
         EXPECT_EQ(view.weights, WeightsOf(kProject, view.version));
         ++finished_;
         return;
@@ -270,8 +288,11 @@ class Explorer {
       for (const ProviderId provider : kProviders) {
         if (const auto id = witness.LeaseOf(provider)) {
           const Task task = witness.leases().at(*id).task;
-          apply(ResultSubmitted{
-              provider, *id, UpdateOf(task, provider), {.samples = task.end - task.begin}});
+          apply(
+              ResultSubmitted{provider,
+                              *id,
+                              UpdateOf(task, provider),
+                              {.samples = task.end - task.begin, .loss_sum_micro = LossOf(task)}});
           moved = true;
         } else if (scheduler.HasWorkFor(now, provider)) {
           apply(LeaseRequested{provider});
@@ -297,6 +318,7 @@ class Explorer {
 
   const SchedulerOptions options_ = SmallOptions();
   const ProjectConfig config_;
+  const std::uint64_t last_version_;
   std::set<std::string> seen_;
   std::deque<Node> next_;
   std::size_t finished_ = 0;
@@ -322,6 +344,28 @@ TEST(SchedulerExhaustiveTest, FinishesFromEveryStateWithOneContributorAtATime) {
   Explorer explorer({.train_samples = 3, .total_tasks = 3, .task_size = 2, .contributors_max = 1});
   EXPECT_GT(explorer.Run(8), 1'000u);
   EXPECT_GT(explorer.finished(), 0u);
+}
+
+TEST(SchedulerExhaustiveTest, StopsAfterTheSameEpochFromEveryStateOfAWatchedValidation) {
+  Explorer explorer({.train_samples = 4,
+                     .validation_samples = 4,
+                     .epochs = 4,
+                     .stopping = StoppingRule{.patience = 1, .restore_best = true}},
+                    2);
+  EXPECT_GT(explorer.Run(8), 2'000u);
+  EXPECT_GT(explorer.finished(), 0u);
+  EXPECT_GT(explorer.failed(), 0u);
+}
+
+TEST(SchedulerExhaustiveTest, StopsAfterTheSameEpochFromEveryStateOfAWatchedTraining) {
+  Explorer explorer({.train_samples = 4,
+                     .validation_samples = 4,
+                     .epochs = 4,
+                     .stopping = StoppingRule{.monitor = Monitor::kLoss, .patience = 1}},
+                    2);
+  EXPECT_GT(explorer.Run(8), 2'000u);
+  EXPECT_GT(explorer.finished(), 0u);
+  EXPECT_GT(explorer.failed(), 0u);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
-// Fifty providers, four projects, and faults drawn from a seed: providers that die,
+// Fifty providers, six projects, and faults drawn from a seed: providers that die,
 // fall silent, lose answers, repeat, forge and fail; a server that crashes, restores a
 // snapshot and has its folds to do again; pauses. Then everyone behaves, and all must
-// finish. A naive witness judges every step.
+// finish. Two of the projects stop early, and always after the same epoch. A naive witness
+// judges every step.
 
 #include <array>
 
@@ -18,7 +19,7 @@ using test::UpdateOf;
 using test::WeightsOf;
 
 constexpr std::uint64_t kProviderCount = 50;
-constexpr std::array<ProjectConfig, 4> kProjects = {{
+constexpr std::array<ProjectConfig, 6> kProjects = {{
     {.train_samples = 1'000,
      .validation_samples = 100,
      .epochs = 3,
@@ -32,7 +33,31 @@ constexpr std::array<ProjectConfig, 4> kProjects = {{
      .task_size = 5,
      .contributors_max = 3},
     {.train_samples = 64, .validation_samples = 64, .epochs = 20, .total_tasks = 1, .task_size = 1},
+    {.train_samples = 300,
+     .validation_samples = 50,
+     .epochs = 40,
+     .total_tasks = 7,
+     .task_size = 3,
+     .stopping = StoppingRule{.patience = 3, .min_delta_nano = 20'000, .restore_best = true}},
+    {.train_samples = 90,
+     .validation_samples = 9,
+     .epochs = 40,
+     .total_tasks = 4,
+     .task_size = 2,
+     .stopping = StoppingRule{.monitor = Monitor::kLoss, .patience = 4}},
 }};
+constexpr std::uint64_t kProjectCount = kProjects.size();
+
+// The loss of a task follows from the task alone: it falls for six epochs and then rises.
+std::int64_t LossOf(const Task& task) {
+  const std::int64_t epoch = task.kind == TaskKind::kTrain ? task.epoch + 1 : task.epoch;
+  const std::int64_t sample_loss = 1'000 + 100 * std::max(6 - epoch, epoch - 6);
+  return static_cast<std::int64_t>(task.end - task.begin) * sample_loss;
+}
+// The epoch after which a project has to end.
+std::uint64_t LastEpoch(const ProjectConfig& config) {
+  return config.stopping ? 6 + config.stopping->patience : config.epochs;
+}
 
 // What a provider believes.
 struct Belief {
@@ -95,10 +120,10 @@ class Grid {
       case 0:
         return Crash();
       case 1:
-        return Apply(Chance(2) ? Event(ProjectPaused{{1 + prng_.Below(4)}})
-                               : Event(ProjectResumed{{1 + prng_.Below(4)}}));
+        return Apply(Chance(2) ? Event(ProjectPaused{{1 + prng_.Below(kProjectCount)}})
+                               : Event(ProjectResumed{{1 + prng_.Below(kProjectCount)}}));
       case 2:
-        return Apply(ProjectResumed{{1 + prng_.Below(4)}});
+        return Apply(ProjectResumed{{1 + prng_.Below(kProjectCount)}});
       case 3:
         return Forge();
       case 4:
@@ -159,7 +184,9 @@ class Grid {
     const Belief done = std::exchange(belief, {});
     if (Chance(100)) return Apply(LeaseReleased{provider, done.lease, true, "no memory"});
     if (Chance(50)) return Apply(LeaseReleased{provider, done.lease, false, ""});
-    Metrics metrics{.samples = done.task.end - done.task.begin, .compute_us = 1'000};
+    Metrics metrics{.samples = done.task.end - done.task.begin,
+                    .loss_sum_micro = LossOf(done.task),
+                    .compute_us = 1'000};
     if (Chance(100)) ++metrics.samples;
     const ResultSubmitted result{provider, done.lease, UpdateOf(done.task, provider), metrics};
     Apply(result);
@@ -178,10 +205,11 @@ class Grid {
           if (scheduler_.HasWorkFor(now_, {id})) Apply(LeaseRequested{{id}});
         } else if (now_ >= belief.done_at) {
           const Belief done = std::exchange(belief, {});
-          Apply(ResultSubmitted{{id},
-                                done.lease,
-                                UpdateOf(done.task, {id}),
-                                {.samples = done.task.end - done.task.begin}});
+          Apply(ResultSubmitted{
+              {id},
+              done.lease,
+              UpdateOf(done.task, {id}),
+              {.samples = done.task.end - done.task.begin, .loss_sum_micro = LossOf(done.task)}});
         }
       }
       now_ = now_ + Duration::Milliseconds(50);
@@ -198,10 +226,16 @@ class Grid {
       } else if (view.phase != ProjectPhase::kFinished) {
         return false;
       } else {
-        EXPECT_EQ(view.weights, WeightsOf(id, view.steps_total));
-        EXPECT_EQ(view.tasks_done, view.tasks_total);
-        EXPECT_EQ(view.evaluations.size(),
-                  view.config.validation_samples == 0 ? 0 : view.config.epochs);
+        const std::uint64_t last = LastEpoch(view.config);
+        const std::uint64_t last_version = view.steps_total / view.config.epochs * last;
+        EXPECT_EQ(view.version, last_version);
+        EXPECT_EQ(view.weights, WeightsOf(id, last_version));
+        EXPECT_EQ(view.tasks_done, view.config.total_tasks * last);
+        EXPECT_EQ(view.evaluations.size(), view.config.validation_samples == 0 ? 0 : last);
+        EXPECT_EQ(view.stopped_early, view.config.stopping.has_value());
+        if (view.config.stopping) {
+          EXPECT_EQ(view.best.best, 6u);
+        }
       }
     }
     return true;

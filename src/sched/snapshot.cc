@@ -1,7 +1,10 @@
-// A snapshot: the magic "DNCSCHED", the format's version (u32, 1), the state that is
-// not derived, in the order of its declaration, and the SHA-256 of all before it.
-// Maps are written in order, so the same state gives the same bytes.
+// A snapshot: the magic "DNCSCHED", the format's version (u32), the state that is not
+// derived, in the order of its declaration, and the SHA-256 of all before it. Maps are
+// written in order, so the same state gives the same bytes. It is written in the first
+// version that holds the state: 1, or where a project has a stopping rule 2, in which
+// each project ends with whether it has one, the rule, and how its epochs were counted.
 
+#include <algorithm>
 #include <utility>
 
 #include "sched/state.h"
@@ -12,7 +15,7 @@ namespace dnc::sched {
 namespace {
 
 constexpr std::string_view kMagic = "DNCSCHED";
-constexpr std::uint32_t kFormatVersion = 1;
+constexpr std::uint32_t kFormatVersion = 2;
 constexpr std::size_t kChecksumBytes = 32;
 // The least that one entry of each list takes, to check a count before it is used.
 constexpr std::uint64_t kTaskBytes = 1 + 4;
@@ -40,6 +43,25 @@ TaskState GetTask(WireReader& in) {
     in.Get(&task.metrics);
   }
   return task;
+}
+
+void PutStopping(WireWriter& out, const Project& project) {
+  out.Bool(project.config.stopping.has_value());
+  if (!project.config.stopping) return;
+  out.Put(*project.config.stopping);
+  out.U32(project.best.epochs);
+  out.U32(project.best.best);
+  out.Put(project.best_metrics);
+  out.Put(project.epoch_metrics);
+}
+
+void GetStopping(WireReader& in, Project* project) {
+  if (!in.Bool()) return;
+  in.Get(&project->config.stopping.emplace());
+  project->best.epochs = in.U32();
+  project->best.best = in.U32();
+  in.Get(&project->best_metrics);
+  in.Get(&project->epoch_metrics);
 }
 
 void PutProject(WireWriter& out, const Project& project) {
@@ -75,6 +97,7 @@ void PutProject(WireWriter& out, const Project& project) {
   out.U64(project.us_per_1024_samples);
 }
 
+// Of version 1: without its stopping rule.
 Project GetProject(WireReader& in) {
   Project project;
   in.Get(&project.id);
@@ -175,6 +198,13 @@ Lease GetLease(WireReader& in) {
   return lease;
 }
 
+std::uint32_t VersionOf(const Scheduler::State& state) {
+  const bool any = std::any_of(state.projects.begin(), state.projects.end(), [](const auto& entry) {
+    return entry.second.config.stopping.has_value();
+  });
+  return any ? 2 : 1;
+}
+
 Error Corrupt(const std::string& what) {
   return {ErrorCode::kCorrupt, "scheduler snapshot: " + what +
                                    ": take an older snapshot, or replay the events from the start"};
@@ -195,13 +225,17 @@ void GetMap(WireReader& in, std::uint64_t entry_bytes, Get get, Map* map, bool* 
 }  // namespace
 
 Bytes Scheduler::Snapshot() const {
+  const std::uint32_t version = VersionOf(*state_);
   WireWriter out;
   for (const char c : kMagic) out.U8(static_cast<std::uint8_t>(c));
-  out.U32(kFormatVersion);
+  out.U32(version);
   out.Put(state_->now);
   out.U64(state_->next_lease);
   out.U64(state_->projects.size());
-  for (const auto& [id, project] : state_->projects) PutProject(out, project);
+  for (const auto& [id, project] : state_->projects) {
+    PutProject(out, project);
+    if (version >= 2) PutStopping(out, project);
+  }
   out.U64(state_->providers.size());
   for (const auto& [id, provider] : state_->providers) PutProvider(out, provider);
   out.U64(state_->leases.size());
@@ -234,11 +268,17 @@ Result<Scheduler> Scheduler::Restore(ByteSpan snapshot, const SchedulerOptions& 
   bool in_order = true;
   in.Get(&state.now);
   state.next_lease = in.U64();
-  GetMap(in, kProjectBytes, GetProject, &state.projects, &in_order);
+  const auto get_project = [version](WireReader& from) {
+    Project project = GetProject(from);
+    if (version >= 2) GetStopping(from, &project);
+    return project;
+  };
+  GetMap(in, kProjectBytes, get_project, &state.projects, &in_order);
   GetMap(in, kProviderBytes, GetProvider, &state.providers, &in_order);
   GetMap(in, kLeaseBytes, GetLease, &state.leases, &in_order);
   if (!in.AtEnd()) return Corrupt("a field is out of range, or the bytes end too early or late");
   if (!in_order) return Corrupt("an id is out of order");
+  if (VersionOf(state) != version) return Corrupt("it is not written as such a state is");
   // Looked at before anything is derived: derivation follows the references.
   if (std::string violation = state.FindViolation(false); !violation.empty()) {
     return Corrupt(violation);

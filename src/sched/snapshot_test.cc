@@ -16,8 +16,9 @@ using dnc::test::Succeeds;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
-// Two projects with leases, results, evaluations, a failure and a finished one.
-Scheduler BusyScheduler() {
+// Two projects with leases, results, evaluations, a failure and a finished one; and with
+// `stopping` two more that count their epochs.
+Scheduler BusyScheduler(bool stopping = false) {
   Scheduler scheduler{SchedulerOptions()};
   Instant now{1'000'000};
   std::vector<Effect> effects;
@@ -28,10 +29,17 @@ Scheduler BusyScheduler() {
   };
   apply(ProjectSubmitted{{1}, {6, 0, 1, 1, 1, 5}});
   apply(ProjectSubmitted{{2}, {10, 4, 2, 2, 2, 0}});
-  for (int i = 0; i < 12; ++i) {
+  if (stopping) {
+    apply(ProjectSubmitted{{3},
+                           {6, 4, 4, 2, 1, 1, StoppingRule{Monitor::kValidationLoss, 2, 1, true}}});
+    apply(ProjectSubmitted{{4}, {6, 0, 4, 2, 1, 1, StoppingRule{Monitor::kAccuracy, 2, 1, true}}});
+  }
+  const int rounds = stopping ? 29 : 12;
+  for (int i = 0; i < rounds; ++i) {
+    if (i == 20) apply(ProjectPaused{{3}});  // So that the next one has its turn.
     apply(LeaseRequested{{1 + i % 3u}});
     const auto* grant = std::get_if<GrantLease>(&effects.front());
-    if (grant == nullptr || i > 8) continue;
+    if (grant == nullptr || i > rounds - 4) continue;
     const GrantLease copy = *grant;
     if (i == 1) {
       apply(LeaseReleased{copy.provider, copy.lease, true, "no memory"});
@@ -41,7 +49,7 @@ Scheduler BusyScheduler() {
                           copy.lease,
                           Sha256(AsBytes("u")),
                           {copy.task.end - copy.task.begin, 1, 1, 1}});
-    for (std::uint64_t project = 1; project <= 2; ++project) {
+    for (std::uint64_t project = 1; project <= (stopping ? 4 : 2); ++project) {
       const auto view = scheduler.FindProject({project});
       apply(StepFolded{{project}, view->version, Sha256(AsBytes("w"))});
     }
@@ -65,6 +73,32 @@ TEST(SnapshotTest, GivesBackTheSameScheduler) {
   restored->CheckInvariants();
   EXPECT_EQ(restored->digest(), scheduler.digest());
   EXPECT_EQ(restored->next_deadline(), scheduler.next_deadline());
+}
+
+TEST(SnapshotTest, KeepsHowTheEpochsWereCounted) {
+  const Scheduler scheduler = BusyScheduler(true);
+  const auto restored = Scheduler::Restore(scheduler.Snapshot(), SchedulerOptions());
+  ASSERT_THAT(restored, Succeeds());
+  restored->CheckInvariants();
+  EXPECT_EQ(restored->digest(), scheduler.digest());
+  for (const std::uint64_t id : {3, 4}) {
+    const ProjectView a = *scheduler.FindProject({id});
+    const ProjectView b = *restored->FindProject({id});
+    EXPECT_TRUE(a.phase == ProjectPhase::kRunning || a.phase == ProjectPhase::kPaused);
+    EXPECT_GT(a.best.epochs, 0u) << id << " at version " << a.version;
+    EXPECT_EQ(a.best, b.best);
+    EXPECT_EQ(a.config.stopping, b.config.stopping);
+    EXPECT_EQ(a.model_version, b.model_version);
+  }
+}
+
+TEST(SnapshotTest, IsWrittenInTheFirstVersionThatHoldsIt) {
+  Bytes old = BusyScheduler().Snapshot();
+  EXPECT_EQ(old[8], std::byte{1});
+  EXPECT_EQ(BusyScheduler(true).Snapshot()[8], std::byte{2});
+  old[8] = std::byte{2};
+  EXPECT_THAT(Scheduler::Restore(WithChecksum(old), SchedulerOptions()),
+              FailsWith(ErrorCode::kCorrupt));
 }
 
 TEST(SnapshotTest, ForgetsNothingThatAStatusPageShows) {
@@ -123,7 +157,7 @@ TEST(SnapshotTest, TakesAnEmptyScheduler) {
 }
 
 TEST(SnapshotTest, RefusesASnapshotWithAnyOneByteChanged) {
-  const Bytes intact = BusyScheduler().Snapshot();
+  const Bytes intact = BusyScheduler(true).Snapshot();
   for (std::size_t offset = 0; offset < intact.size(); ++offset) {
     SCOPED_TRACE(offset);
     Bytes damaged = intact;
@@ -134,7 +168,7 @@ TEST(SnapshotTest, RefusesASnapshotWithAnyOneByteChanged) {
 }
 
 TEST(SnapshotTest, RefusesEveryTruncationEvenWithAGoodChecksum) {
-  const Bytes intact = BusyScheduler().Snapshot();
+  const Bytes intact = BusyScheduler(true).Snapshot();
   for (std::size_t size = 0; size < intact.size(); ++size) {
     Bytes shorter(intact.begin(), intact.begin() + static_cast<std::ptrdiff_t>(size));
     EXPECT_THAT(Scheduler::Restore(shorter, SchedulerOptions()), FailsWith(ErrorCode::kCorrupt));
@@ -146,9 +180,9 @@ TEST(SnapshotTest, RefusesEveryTruncationEvenWithAGoodChecksum) {
 
 TEST(SnapshotTest, SaysWhenItIsOfALaterVersion) {
   Bytes later = BusyScheduler().Snapshot();
-  later[8] = std::byte{2};
+  later[8] = std::byte{3};
   EXPECT_THAT(Scheduler::Restore(WithChecksum(later), SchedulerOptions()),
-              FailsWith(ErrorCode::kUnsupported, HasSubstr("format version 2")));
+              FailsWith(ErrorCode::kUnsupported, HasSubstr("format version 3")));
 }
 
 TEST(SnapshotTest, RefusesHostileCountsBeforeAnythingIsAllocated) {
@@ -162,7 +196,7 @@ TEST(SnapshotTest, RefusesHostileCountsBeforeAnythingIsAllocated) {
 }
 
 TEST(SnapshotTest, IsEitherRefusedOrSoundWhateverFieldIsSpoiled) {
-  const Bytes intact = BusyScheduler().Snapshot();
+  const Bytes intact = BusyScheduler(true).Snapshot();
   Prng prng(5);
   std::size_t refused = 0;
   for (std::size_t offset = 12; offset + 32 < intact.size(); ++offset) {

@@ -7,6 +7,7 @@
 namespace dnc::sched {
 
 using uint128 = unsigned __int128;
+using int128 = __int128;
 
 std::uint64_t MulDiv(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
   DNC_ASSERT(c != 0);
@@ -40,7 +41,57 @@ Status CheckConfig(const ProjectConfig& config) {
   if (config.task_size > kTaskSizeMax) {
     return refuse("task_size is " + number(config.task_size) + ": at most " + number(kTaskSizeMax));
   }
+  if (!config.stopping) return {};
+  if (config.stopping->min_delta_nano > kMinDeltaNanoMax) {
+    return refuse("min_delta is " + number(config.stopping->min_delta_nano) +
+                  " billionths: at most " + number(kMinDeltaNanoMax));
+  }
+  if (WatchesValidation(config) && config.validation_samples == 0) {
+    return refuse(std::string("early stopping watches ") + MonitorName(config.stopping->monitor) +
+                  ", but there is no validation split");
+  }
   return {};
+}
+
+// ---- Stopping early.
+
+bool WatchesTraining(const ProjectConfig& config) {
+  return config.stopping && !NeedsValidation(config.stopping->monitor);
+}
+
+bool WatchesValidation(const ProjectConfig& config) {
+  return config.stopping && NeedsValidation(config.stopping->monitor);
+}
+
+bool IsBetterEpoch(const StoppingRule& rule, const Metrics& figures, const Metrics& best) {
+  // Both sides times samples * 10^9, so that nothing is rounded.
+  constexpr int128 kNano = 1'000'000'000;
+  constexpr int128 kNanoOfMicro = 1'000;
+  DNC_ASSERT(figures.samples == best.samples);
+  const int128 min_delta = static_cast<int128>(rule.min_delta_nano) * figures.samples;
+  if (IsLoss(rule.monitor)) {
+    return IsBetter(rule.monitor, kNanoOfMicro * figures.loss_sum_micro,
+                    kNanoOfMicro * best.loss_sum_micro, min_delta);
+  }
+  return IsBetter(rule.monitor, kNano * figures.correct, kNano * best.correct, min_delta);
+}
+
+bool OutOfPatience(const Project& project) {
+  return project.config.stopping && project.best.OutOfPatience(project.config.stopping->patience);
+}
+
+bool TrainingIsOver(const Project& project) {
+  return project.step == StepsTotal(project.config) || OutOfPatience(project);
+}
+
+bool AwaitsVerdict(const Project& project) {
+  return WatchesValidation(project.config) && !project.open_evaluations.empty();
+}
+
+std::uint32_t OpenTaskCount(const Project& project) {
+  return TrainingIsOver(project) || AwaitsVerdict(project)
+             ? 0
+             : TaskCountOfStep(project.config, project.step);
 }
 
 std::uint64_t StepsPerEpoch(const ProjectConfig& config) {
@@ -141,6 +192,53 @@ namespace {
 
 bool InRange(Instant t) { return t >= Instant{} && t <= kInstantMax; }
 
+// How the epochs were counted, which must follow from the rest as far as it is kept.
+std::string StoppingViolation(const Project& project) {
+  const ProjectConfig& config = project.config;
+  if (!config.stopping) {
+    const bool none = project.best == BestSoFar{} && project.best_metrics == Metrics{} &&
+                      project.epoch_metrics == Metrics{};
+    return none ? "" : "epochs counted without a rule";
+  }
+  const StoppingRule& rule = *config.stopping;
+  const std::uint64_t steps = StepsPerEpoch(config);
+  const std::uint64_t epochs = project.step / steps;
+  if (WatchesValidation(config)) {
+    if (project.open_evaluations.size() > 1 ||
+        (AwaitsVerdict(project) && project.open_evaluations.begin()->first != project.step)) {
+      return "steps beyond an evaluation that was to be awaited";
+    }
+    // Counted again, it must come to the same.
+    BestSoFar best;
+    Metrics best_metrics;
+    for (const EvaluationView& evaluation : project.evaluations) {
+      if (best.epochs > 0 && best.OutOfPatience(rule.patience)) return "an epoch beyond the end";
+      const bool better = best.epochs > 0 && IsBetterEpoch(rule, evaluation.metrics, best_metrics);
+      best.Add(better);
+      if (best.best == best.epochs) best_metrics = evaluation.metrics;
+    }
+    if (best != project.best || best_metrics != project.best_metrics ||
+        project.epoch_metrics != Metrics{}) {
+      return "epochs counted otherwise than their evaluations say";
+    }
+  } else {
+    const std::uint64_t samples = project.best.epochs == 0 ? 0 : config.train_samples;
+    const std::uint64_t open =
+        MulDiv(FirstTaskOfStep(config, project.step), config.train_samples, config.total_tasks);
+    if (project.best.epochs != epochs || project.best.best > project.best.epochs ||
+        (project.best.best == 0) != (project.best.epochs == 0) ||
+        project.best.epochs - project.best.best > std::max(rule.patience, 1u) ||
+        project.best_metrics.samples != samples || project.best_metrics.correct > samples ||
+        project.epoch_metrics.samples != open || project.epoch_metrics.correct > open) {
+      return "epochs counted otherwise than their steps say";
+    }
+  }
+  if (OutOfPatience(project) && project.step != project.best.epochs * steps) {
+    return "steps beyond the early end";
+  }
+  return {};
+}
+
 // Of one project, alone.
 std::string ProjectViolation(const Project& project, Instant now) {
   const ProjectConfig& config = project.config;
@@ -149,9 +247,9 @@ std::string ProjectViolation(const Project& project, Instant now) {
     return "an instant in the future";
   }
   if (project.step > StepsTotal(config)) return "more steps than there are";
-  const bool all_folded = project.step == StepsTotal(config);
-  const std::uint64_t tasks = all_folded ? 0 : TaskCountOfStep(config, project.step);
-  if (project.tasks.size() != tasks) return "an open step with another number of tasks";
+  if (project.tasks.size() != OpenTaskCount(project)) {
+    return "an open step with another number of tasks";
+  }
   if (project.last_step.has_value() != (project.step > 0)) return "a last step out of place";
   if (project.last_step && project.last_step->step + 1 != project.step) {
     return "a last step that is not the last";
@@ -185,7 +283,8 @@ std::string ProjectViolation(const Project& project, Instant now) {
       return "an open evaluation that does not fit";
     }
   }
-  const bool complete = all_folded && project.open_evaluations.empty();
+  if (std::string violation = StoppingViolation(project); !violation.empty()) return violation;
+  const bool complete = TrainingIsOver(project) && project.open_evaluations.empty();
   if (complete != (project.phase == ProjectPhase::kFinished)) {
     return "a phase that does not say whether it is finished";
   }

@@ -77,6 +77,10 @@ struct Project {
   std::vector<EvaluationView> evaluations;              // Ascending by version.
   std::optional<StepView> last_step;
   std::uint64_t us_per_1024_samples = 0;  // Moving mean, grant to result; 0: unknown.
+  // By config.stopping; empty without.
+  BestSoFar best;         // The epochs whose figure is known.
+  Metrics best_metrics;   // Of the best one.
+  Metrics epoch_metrics;  // Of the open epoch's folded steps, if the rule watches training.
 
   // Derived.
   std::set<LeaseId> leases;
@@ -149,6 +153,19 @@ struct Scheduler::State {
 inline bool IsLive(ProjectPhase phase) {
   return phase == ProjectPhase::kRunning || phase == ProjectPhase::kPaused;
 }
+
+// Whether the rule asks for this kind of figure.
+bool WatchesTraining(const ProjectConfig& config);
+bool WatchesValidation(const ProjectConfig& config);
+// Whether `figures` of an epoch are better than those of another by more than the rule's
+// least difference. Requires: both are of the same number of samples.
+bool IsBetterEpoch(const StoppingRule& rule, const Metrics& figures, const Metrics& best);
+bool OutOfPatience(const Project& project);
+// Whether no step will be opened any more, or not before an evaluation is in.
+bool TrainingIsOver(const Project& project);
+bool AwaitsVerdict(const Project& project);
+// Tasks that the open step must have.
+std::uint32_t OpenTaskCount(const Project& project);
 
 std::uint64_t StepsPerEpoch(const ProjectConfig& config);
 std::uint64_t StepsTotal(const ProjectConfig& config);

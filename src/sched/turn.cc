@@ -47,14 +47,16 @@ std::int64_t AddSaturated(std::int64_t a, std::int64_t b) {
   return a < 0 ? INT64_MIN : INT64_MAX;
 }
 
+void AddTo(Metrics* sum, const Metrics& part) {
+  sum->samples = AddSaturated(sum->samples, part.samples);
+  sum->loss_sum_micro = AddSaturated(sum->loss_sum_micro, part.loss_sum_micro);
+  sum->correct = AddSaturated(sum->correct, part.correct);
+  sum->compute_us = AddSaturated(sum->compute_us, part.compute_us);
+}
+
 Metrics SumOfTasks(const Project& project) {
   Metrics sum;
-  for (const TaskState& task : project.tasks) {
-    sum.samples = AddSaturated(sum.samples, task.metrics.samples);
-    sum.loss_sum_micro = AddSaturated(sum.loss_sum_micro, task.metrics.loss_sum_micro);
-    sum.correct = AddSaturated(sum.correct, task.metrics.correct);
-    sum.compute_us = AddSaturated(sum.compute_us, task.metrics.compute_us);
-  }
+  for (const TaskState& task : project.tasks) AddTo(&sum, task.metrics);
   return sum;
 }
 
@@ -139,6 +141,10 @@ void Turn::Handle(const StepFolded& event) {
   project->weights = event.weights;
   ++project->step;
   const bool epoch_ended = project->step % StepsPerEpoch(project->config) == 0;
+  if (WatchesTraining(project->config)) {
+    AddTo(&project->epoch_metrics, project->last_step->metrics);
+    if (epoch_ended) CountEpoch(*project, std::exchange(project->epoch_metrics, {}));
+  }
   if (epoch_ended && project->config.validation_samples > 0) {
     project->open_evaluations.emplace(project->step, TaskState{});
     project->unleased.insert({TaskKind::kEvaluate, project->step});
@@ -149,8 +155,7 @@ void Turn::Handle(const StepFolded& event) {
 }
 
 void Turn::OpenStep(Project& project) {
-  const bool all_folded = project.step == StepsTotal(project.config);
-  project.tasks.assign(all_folded ? 0 : TaskCountOfStep(project.config, project.step), TaskState{});
+  project.tasks.assign(OpenTaskCount(project), TaskState{});
   project.tasks_done = 0;
   project.step_started = s_.now;
   for (std::uint64_t i = 0; i < project.tasks.size(); ++i) {
@@ -159,8 +164,14 @@ void Turn::OpenStep(Project& project) {
   wake_ = true;
 }
 
+void Turn::CountEpoch(Project& project, const Metrics& figures) {
+  project.best.Add(project.best.epochs > 0 &&
+                   IsBetterEpoch(*project.config.stopping, figures, project.best_metrics));
+  if (project.best.best == project.best.epochs) project.best_metrics = figures;
+}
+
 void Turn::FinishIfComplete(Project& project) {
-  if (project.step == StepsTotal(project.config) && project.open_evaluations.empty()) {
+  if (TrainingIsOver(project) && project.open_evaluations.empty()) {
     EndProject(project, ProjectPhase::kFinished);
   }
 }
@@ -437,6 +448,10 @@ void Turn::CloseTask(const Lease& lease, const ResultSubmitted& event) {
               .epochs = static_cast<std::uint32_t>(version / StepsPerEpoch(project.config)),
               .metrics = event.metrics});
   effects_.emplace_back(VersionEvaluated{project.id, version, event.metrics});
+  if (WatchesValidation(project.config)) {
+    CountEpoch(project, event.metrics);
+    OpenStep(project);  // It waited for this.
+  }
   FinishIfComplete(project);
 }
 

@@ -41,6 +41,8 @@ class Turn {
   void Count(Provider& provider, const Lease& lease, const Metrics& metrics, const Digest& update);
   void CloseTask(const Lease& lease, const ResultSubmitted& event);
   void OpenStep(Project& project);
+  // The figure of the epoch after the last one that was counted.
+  void CountEpoch(Project& project, const Metrics& figures);
   void FinishIfComplete(Project& project);
   void EndProject(Project& project, ProjectPhase phase);
   void ForgetSilentProviders();

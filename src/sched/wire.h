@@ -25,6 +25,7 @@ class WireWriter {
   void Put(Instant instant) { I64(instant.us); }
   void Put(const Digest& digest) { out_.PutBytes(std::as_bytes(std::span(digest.bytes))); }
   void Put(const std::string& text) { out_.PutString(text); }
+  // Without its stopping rule, which the first formats had no place for.
   void Put(const ProjectConfig& config) {
     U64(config.train_samples);
     U64(config.validation_samples);
@@ -32,6 +33,12 @@ class WireWriter {
     U32(config.total_tasks);
     U32(config.task_size);
     U32(config.contributors_max);
+  }
+  void Put(const StoppingRule& rule) {
+    U8(static_cast<std::uint8_t>(rule.monitor));
+    U32(rule.patience);
+    U64(rule.min_delta_nano);
+    Bool(rule.restore_best);
   }
   void Put(const Metrics& metrics) {
     U64(metrics.samples);
@@ -87,6 +94,13 @@ class WireReader {
     config->total_tasks = U32();
     config->task_size = U32();
     config->contributors_max = U32();
+  }
+  void Get(StoppingRule* rule) {
+    rule->monitor =
+        static_cast<Monitor>(U8AtMost(static_cast<std::uint8_t>(Monitor::kValidationAccuracy)));
+    rule->patience = U32();
+    rule->min_delta_nano = U64();
+    rule->restore_best = Bool();
   }
   void Get(Metrics* metrics) {
     metrics->samples = U64();

@@ -44,6 +44,18 @@ std::uint64_t BatchBytes(const Project& project) {
   return SaturatingMultiply(sample_bytes, project.fit.batch_size);
 }
 
+Result<std::optional<training::SampleWeights>> WeightsOf(const Project& project) {
+  const proto::FitSettings& fit = project.fit;
+  training::WeightOptions options{.balanced = fit.class_weight_balanced,
+                                  .column = fit.sample_weight};
+  DNC_ASSIGN(options.by_class, shard::ResolveClassWeights(fit.class_weight, project.manifest));
+  if (!options.any()) return std::optional<training::SampleWeights>();
+  DNC_ASSIGN(training::SampleWeights weights,
+             training::SampleWeights::Create(project.manifest, fit.train_split, project.y_columns,
+                                             options));
+  return std::optional(std::move(weights));
+}
+
 Status CheckMemory(const Project& project, std::uint64_t memory_bytes) {
   const MemoryNeed& need = project.memory;
   if (need.Total() <= memory_bytes) return {};
@@ -74,6 +86,7 @@ trainer::TrainerOptions Project::TrainerOptionsFor(int threads) const {
   options.batch_size_max = fit.batch_size;
   options.x = array::SelectColumns(manifest.columns, x_columns);
   options.y = array::SelectColumns(manifest.columns, y_columns);
+  options.weighted = weights.has_value();
   return options;
 }
 
@@ -151,6 +164,7 @@ Result<Project> ParseProject(const proto::ProjectWork& work, const OwnerLimits& 
       array::SelectColumns(columns, project.y_columns),
       project.manifest.ClassCounts(project.fit.train_split, project.y_columns)));
 
+  DNC_ASSIGN(project.weights, WeightsOf(project));
   const std::uint64_t weights = project.model.weight_count;
   project.memory.programs_bytes = ProgramsBytes(limits.cores);
   project.memory.weights_bytes = 2 * sizeof(float) * weights + update::EncodedBytesMax(weights);

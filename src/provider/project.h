@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "shard/manifest.h"
 #include "stream/plan.h"
 #include "trainer/trainer.h"
+#include "training/sample_weights.h"
 
 namespace dnc::provider {
 
@@ -52,13 +54,14 @@ struct Project {
   shard::Manifest manifest;
   std::vector<int> x_columns;  // Of the manifest.
   std::vector<int> y_columns;
+  std::optional<training::SampleWeights> weights;  // Of training; nothing: all count 1.
   MemoryNeed memory;
 
   trainer::TrainerOptions TrainerOptionsFor(int threads) const;
 };
 
 // Checks everything that came, and that it fits into what is lent.
-// Errors: those of ParseModel, ParseManifest and CheckColumns; kCorrupt, parts that
+// Errors: those of ParseModel, ParseManifest, CheckColumns and SampleWeights; kCorrupt, parts that
 // do not fit each other; kTooLarge, more memory is needed than is lent, with the
 // arithmetic. Never kNotFound.
 Result<Project> ParseProject(const proto::ProjectWork& work, const OwnerLimits& limits);

@@ -73,6 +73,19 @@ TEST_F(ProjectTest, RefusesASplitThatTheDataDoNotHave) {
   EXPECT_THAT(Parse(), test::FailsWith(ErrorCode::kCorrupt, HasSubstr("nothing")));
 }
 
+TEST_F(ProjectTest, RefusesWeightsThatTheDataDoNotHave) {
+  work_.fit.sample_weight = "v";
+  EXPECT_THAT(Parse(), test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("\"v\"")));
+  work_.fit.sample_weight = "x";
+  EXPECT_THAT(Parse(), test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("one number")));
+  work_.fit.sample_weight = "";
+  work_.fit.class_weight = {{"hat", 2}};
+  EXPECT_THAT(Parse(), test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("hat")));
+  work_.fit.class_weight.clear();
+  work_.fit.class_weight_balanced = true;
+  EXPECT_THAT(Parse(), test::FailsWith(ErrorCode::kInvalidArgument, HasSubstr("not counted")));
+}
+
 TEST_F(ProjectTest, RefusesAProjectThatNeedsMoreMemoryThanIsLentAndShowsTheArithmetic) {
   EXPECT_THAT(ParseProject(work_, {2, 300 << 20}),
               test::FailsWith(ErrorCode::kTooLarge,

@@ -24,19 +24,21 @@ constexpr char kModelJson[] = R"({
     "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.05}}}})";
 
 const std::vector<array::ColumnSpec> kColumns = {{"x", array::DType::kFloat32, {3}, {}},
-                                                 {"y", array::DType::kFloat32, {1}, {}}};
+                                                 {"y", array::DType::kFloat32, {1}, {}},
+                                                 {"w", array::DType::kUint8, {}, {}}};
 
-// Samples of y = 1 x0 - 2 x1 + 0.5 x2 + 3, nearly.
+// Samples of y = 1 x0 - 2 x1 + 0.5 x2 + 3, nearly; and weights that projects may use.
 array::SampleBlock SomeSamples(std::uint64_t count, Prng* prng) {
-  ByteWriter x, y;
+  ByteWriter x, y, w;
   for (std::uint64_t i = 0; i < count; ++i) {
     const float a = static_cast<float>(prng->Normal());
     const float b = static_cast<float>(prng->Normal());
     const float c = static_cast<float>(prng->Normal());
     for (const float value : {a, b, c}) x.Put(value);
     y.Put(a - 2 * b + 0.5f * c + 3 + 0.01f * static_cast<float>(prng->Normal()));
+    w.Put(static_cast<std::uint8_t>(i % 3));
   }
-  return {count, {std::move(x).Take(), std::move(y).Take()}};
+  return {count, {std::move(x).Take(), std::move(y).Take(), std::move(w).Take()}};
 }
 
 }  // namespace

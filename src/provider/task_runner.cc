@@ -127,6 +127,7 @@ Result<trainer::Totals> TaskRunner::RunPlan(const agent::Task& task,
   pass.column_count = project_->manifest.columns.size();
   pass.x_columns = project_->x_columns;
   pass.y_columns = project_->y_columns;
+  if (train && project_->weights) pass.weights = &*project_->weights;
   pass.progress = [this, &progress](std::uint64_t samples_done) {
     progress(samples_done);
     return !*options_.cancelled;

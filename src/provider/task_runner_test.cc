@@ -109,6 +109,28 @@ TEST_F(TaskRunnerTest, AResultHangsOnTheTaskAlone) {
   EXPECT_EQ(used.hooks().configured, 1);
 }
 
+TEST_F(TaskRunnerTest, SamplesCountAsTheProjectSaysInTrainingAlone) {
+  Runner plain(&grid_);
+  ASSERT_THAT(plain.Fetch(), test::Succeeds());
+  const auto evaluated = plain.Run(EvaluationTask());
+  ASSERT_THAT(plain.Run(TrainTask(1)), test::Succeeds());
+  const Bytes unweighted = UpdateOf(&plain);
+  grid_.fault.on_work = [](proto::ProjectWork* work) { work->fit.sample_weight = "w"; };
+  Runner weighted(&grid_);
+  ASSERT_THAT(weighted.Fetch(), test::Succeeds());
+  EXPECT_TRUE(weighted->project()->TrainerOptionsFor(1).weighted);
+  const auto again = weighted.Run(EvaluationTask());
+  ASSERT_THAT(again, test::Succeeds());
+  EXPECT_EQ(again->loss_sum_micro, evaluated->loss_sum_micro);
+  ASSERT_THAT(weighted.Run(TrainTask(1)), test::Succeeds());
+  const Bytes expected = UpdateOf(&weighted);
+  EXPECT_NE(expected, unweighted);
+  // Whatever was done before it.
+  ASSERT_THAT(weighted.Run(TrainTask(3)), test::Succeeds());
+  ASSERT_THAT(weighted.Run(TrainTask(1)), test::Succeeds());
+  EXPECT_EQ(UpdateOf(&weighted), expected);
+}
+
 TEST_F(TaskRunnerTest, AnEvaluationChangesNothingAndUploadsNothing) {
   Runner runner(&grid_);
   ASSERT_THAT(runner.Fetch(), test::Succeeds());

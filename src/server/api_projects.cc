@@ -182,6 +182,12 @@ proto::ProjectStatus Api::Describe(const ProjectInfo& info) const {
     status.evaluations.push_back({evaluation.version, evaluation.epochs, evaluation.metrics.samples,
                                   MeanLoss(evaluation.metrics), Accuracy(evaluation.metrics)});
   }
+  if (view->config.stopping) {
+    status.stopping = proto::StoppingStatus{.stopped_early = view->stopped_early,
+                                            .epochs = view->best.epochs,
+                                            .best_epoch = view->best.best,
+                                            .model_version = view->model_version};
+  }
   status.providers = DescribeProviders(info.id);
   status.failure = view->failure.empty() ? parts_.upkeep->FindProblem(info.id) : view->failure;
   status.now_us = parts_.sequencer->Now().us;
@@ -233,13 +239,14 @@ Result<BodyPlan> Api::GetModel(const Request& request) {
 void Api::SendModel(ProjectId project, int tries_left, const std::shared_ptr<Exchange>& exchange) {
   const Result<std::string> json = parts_.projects->GetModelJson(project);
   if (!json.ok()) return exchange->Fail(json.error());
-  const std::uint64_t version = parts_.sequencer->scheduler().FindProject(project)->version;
+  const std::uint64_t version = parts_.sequencer->scheduler().FindProject(project)->model_version;
   const std::string path = options_.temporary_dir + "/model-" + std::to_string(project.value) +
                            "-" + std::to_string(++models_made_) + ".h5";
   parts_.workers->Post([=, this, json = *json] {
     const auto file = MakeModel(*parts_.store, WeightsKey(project, version), json, path);
     parts_.loop->Post([=, this] {
-      // Steps may have been folded while it waited for a worker: then a newer one.
+      // Steps may have been folded while it waited for a worker: then a newer one, or one
+      // that is better than the best of then.
       if (!file.ok() && file.error().code == ErrorCode::kNotFound && tries_left > 1) {
         return SendModel(project, tries_left - 1, exchange);
       }

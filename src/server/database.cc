@@ -2,10 +2,12 @@
 
 #include <sqlite3.h>
 
+#include <iterator>
+
 namespace dnc::server {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr int kApplicationId = 0x444e4331;  // "DNC1"
 
 constexpr const char* kTables[] = {
@@ -28,7 +30,9 @@ constexpr const char* kTables[] = {
     " seed INTEGER NOT NULL, train_split TEXT NOT NULL, validation_split TEXT NOT NULL,"
     " total_tasks INTEGER NOT NULL, task_size INTEGER NOT NULL, max_contributors INTEGER NOT NULL,"
     " weight_count INTEGER NOT NULL, train_samples INTEGER NOT NULL,"
-    " validation_samples INTEGER NOT NULL, model TEXT NOT NULL, manifest TEXT NOT NULL)",
+    " validation_samples INTEGER NOT NULL, model TEXT NOT NULL, manifest TEXT NOT NULL,"
+    // The whole section "fit", JSON. Empty in projects of before, which have but the columns.
+    " fit TEXT NOT NULL DEFAULT '')",
 
     "CREATE TABLE project_shards(project INTEGER NOT NULL, cid TEXT NOT NULL,"
     " PRIMARY KEY(project, cid)) WITHOUT ROWID",
@@ -38,6 +42,12 @@ constexpr const char* kTables[] = {
     "CREATE TABLE snapshots(seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL,"
     " bytes BLOB NOT NULL)",
 };
+
+// What makes tables of version i + 1 those of version i + 2.
+constexpr const char* kMigrations[] = {
+    "ALTER TABLE projects ADD COLUMN fit TEXT NOT NULL DEFAULT ''",
+};
+static_assert(std::size(kMigrations) == kSchemaVersion - 1);
 
 sqlite3* AsConnection(void* connection) { return static_cast<sqlite3*>(connection); }
 sqlite3_stmt* AsStatement(void* statement) { return static_cast<sqlite3_stmt*>(statement); }
@@ -124,7 +134,11 @@ Result<std::unique_ptr<Database>> Database::OpenWriter(const std::string& path) 
                      std::to_string(version) + "; this one knows " +
                      std::to_string(kSchemaVersion) + "); use that version"};
   }
-  if (tables == 0) DNC_TRY(database->CreateTables());
+  if (tables == 0) {
+    DNC_TRY(database->CreateTables());
+  } else if (version < kSchemaVersion) {
+    DNC_TRY(database->Migrate(version));
+  }
   return database;
 }
 
@@ -138,6 +152,16 @@ Status Database::CreateTables() {
   DNC_TRY(Run("BEGIN IMMEDIATE"));
   for (const char* sql : kTables) DNC_TRY(Run(sql));
   DNC_TRY(Run(("PRAGMA application_id = " + std::to_string(kApplicationId)).c_str()));
+  DNC_TRY(Run(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str()));
+  return Run("COMMIT");
+}
+
+Status Database::Migrate(std::int64_t version) {
+  if (version < 1) return Error{ErrorCode::kCorrupt, "database: tables of no version"};
+  DNC_TRY(Run("BEGIN IMMEDIATE"));
+  for (auto i = static_cast<std::size_t>(version) - 1; i < std::size(kMigrations); ++i) {
+    DNC_TRY(Run(kMigrations[i]));
+  }
   DNC_TRY(Run(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str()));
   return Run("COMMIT");
 }

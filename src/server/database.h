@@ -56,6 +56,8 @@ class Database {
   explicit Database(void* connection) : connection_(connection) {}
   static Result<std::unique_ptr<Database>> Open(const std::string& path, int flags);
   Status CreateTables();
+  // From tables of an earlier version, in one transaction.
+  Status Migrate(std::int64_t version);
   Error MakeError(const std::string& what) const;
   Result<void*> Prepare(const char* sql);
 

@@ -1,9 +1,13 @@
 #include "server/projects.h"
 
+#include <cmath>
+#include <optional>
+
 #include "base/human.h"
 #include "model/model.h"
 #include "server/objects.h"
 #include "shard/manifest.h"
+#include "shard/weighting.h"
 #include "update/update.h"
 
 namespace dnc::server {
@@ -27,17 +31,23 @@ namespace {
 
 constexpr char kColumns[] =
     "id, account, name, description, epochs, batch_size, seed, train_split, validation_split,"
-    " total_tasks, task_size, max_contributors, weight_count, train_samples, validation_samples";
+    " total_tasks, task_size, max_contributors, weight_count, train_samples, validation_samples,"
+    " fit";
 
 std::uint32_t Narrow(std::int64_t value) { return static_cast<std::uint32_t>(value); }
 
-ProjectInfo ReadProject(const Row& row) {
+Result<ProjectInfo> ReadProject(const Row& row) {
   ProjectInfo info;
   info.id = ProjectId{row.Uint(0)};
   info.account = AccountId{row.Uint(1)};
   info.name = row.Text(2);
   info.description = row.Text(3);
-  info.fit = {Narrow(row.Int(4)), Narrow(row.Int(5)), row.Uint(6), row.Text(7), row.Text(8), true};
+  if (const std::string fit = row.Text(15); !fit.empty()) {
+    DNC_ASSIGN(info.fit, proto::FitFromJson(fit));
+  } else {
+    info.fit = {Narrow(row.Int(4)), Narrow(row.Int(5)), row.Uint(6),
+                row.Text(7),        row.Text(8),        true};
+  }
   info.grid = {Narrow(row.Int(9)), Narrow(row.Int(10)), Narrow(row.Int(11))};
   info.weight_count = row.Uint(12);
   info.train_samples = row.Uint(13);
@@ -50,14 +60,14 @@ Status InsertProject(Database* db, const ProjectInfo& info, const std::string& m
   return db->Run(
       "INSERT INTO projects(id, account, name, description, epochs, batch_size, seed, train_split,"
       " validation_split, total_tasks, task_size, max_contributors, weight_count, train_samples,"
-      " validation_samples, model, manifest)"
-      " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      " validation_samples, model, manifest, fit)"
+      " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       {AsValue(info.id.value), AsValue(info.account.value), info.name, info.description,
        AsValue(info.fit.epochs), AsValue(info.fit.batch_size), AsValue(info.fit.seed),
        info.fit.train_split, info.fit.validation_split, AsValue(info.grid.total_tasks),
        AsValue(info.grid.task_size), AsValue(info.grid.max_contributors),
        AsValue(info.weight_count), AsValue(info.train_samples), AsValue(info.validation_samples),
-       model_json, manifest_json});
+       model_json, manifest_json, proto::FitToJson(info.fit)});
 }
 
 Error Invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
@@ -90,6 +100,49 @@ Status CheckModel(const model::Model& model, const shard::Manifest& manifest,
                              manifest.ClassCounts(train_split, y));
 }
 
+// Weights of samples as training will use them.
+Status CheckWeighting(const proto::FitSettings& fit, const shard::Manifest& manifest) {
+  const auto by_class = shard::ResolveClassWeights(fit.class_weight, manifest);
+  if (!by_class.ok()) return by_class.error().WithContext("\"fit.class_weight\"");
+  const int y = manifest.ColumnIndex("y");
+  const auto check = [&](const shard::WeightOptions& options, const char* key) -> Status {
+    const auto weighting = shard::ResolveWeighting(manifest, fit.train_split, y, options);
+    return weighting.ok() ? Status() : weighting.error().WithContext(key);
+  };
+  DNC_TRY(check({.by_class = *by_class, .balanced = fit.class_weight_balanced},
+                "\"fit.class_weight\""));
+  return check({.column = fit.sample_weight}, "\"fit.sample_weight\"");
+}
+
+// Fills in what is to be watched. Requires: `info` knows its validation samples.
+Status CheckStopping(const model::Model& model, ProjectInfo* info) {
+  if (!info->fit.early_stopping) return {};
+  proto::EarlyStopping& stopping = *info->fit.early_stopping;
+  stopping.monitor = proto::WatchedMonitor(stopping, info->validation_samples > 0);
+  const std::string watched =
+      "\"fit.early_stopping.monitor\" is \"" + std::string(MonitorName(*stopping.monitor)) + "\"";
+  if (NeedsValidation(*stopping.monitor) && info->validation_samples == 0) {
+    return Invalid(watched +
+                   ", but there is no validation split; watch \"loss\", or divide the data with "
+                   "--split train=0.9,validation=0.1");
+  }
+  if (!IsLoss(*stopping.monitor) && !model.compile.accuracy) {
+    return Invalid(watched + ", but the model's metrics have no accuracy; watch \"" +
+                   (NeedsValidation(*stopping.monitor) ? "val_loss" : "loss") + "\"");
+  }
+  return {};
+}
+
+std::optional<sched::StoppingRule> StoppingRuleOf(const proto::FitSettings& fit) {
+  if (!fit.early_stopping) return std::nullopt;
+  constexpr double kNano = 1e9;
+  return sched::StoppingRule{.monitor = *fit.early_stopping->monitor,
+                             .patience = fit.early_stopping->patience,
+                             .min_delta_nano = static_cast<std::uint64_t>(
+                                 std::llround(fit.early_stopping->min_delta * kNano)),
+                             .restore_best = fit.early_stopping->restore_best};
+}
+
 }  // namespace
 
 Projects::Projects(const Parts& parts, std::uint64_t weight_count_max)
@@ -97,11 +150,18 @@ Projects::Projects(const Parts& parts, std::uint64_t weight_count_max)
 
 Status Projects::Load() {
   const std::string sql = std::string("SELECT ") + kColumns + " FROM projects";
-  DNC_TRY(parts_.reader->Run(sql.c_str(), {}, [this](const Row& row) {
-    ProjectInfo info = ReadProject(row);
-    next_id_ = std::max(next_id_, info.id.value + 1);
-    projects_.emplace(info.id, std::move(info));
+  Status status;
+  DNC_TRY(parts_.reader->Run(sql.c_str(), {}, [this, &status](const Row& row) {
+    Result<ProjectInfo> info = ReadProject(row);
+    if (!info.ok()) {
+      const Error error{ErrorCode::kCorrupt, info.error().message};
+      status = error.WithContext("database: project " + std::to_string(row.Uint(0)));
+      return;
+    }
+    next_id_ = std::max(next_id_, info->id.value + 1);
+    projects_.emplace(info->id, std::move(*info));
   }));
+  DNC_TRY(status);
   for (const auto& [id, info] : projects_) {
     if (!parts_.sequencer->scheduler().FindProject(id)) {
       return Error{ErrorCode::kCorrupt,
@@ -145,6 +205,8 @@ Status FillDraft(const std::string& body, std::uint64_t weight_count_max, Draft*
   if (info.validation_samples == 0) info.fit.validation_split.clear();
   info.fit.validation_split_stated = true;
   DNC_TRY(CheckModel(draft->model, manifest, info.fit.train_split));
+  DNC_TRY(CheckWeighting(info.fit, manifest));
+  DNC_TRY(CheckStopping(draft->model, &info));
   if (info.grid.total_tasks > info.train_samples) {
     return Invalid("\"grid.total_tasks\" is " + FormatCount(info.grid.total_tasks) +
                    ", more than the " + FormatCount(info.train_samples) +
@@ -155,7 +217,8 @@ Status FillDraft(const std::string& body, std::uint64_t weight_count_max, Draft*
                    .epochs = info.fit.epochs,
                    .total_tasks = info.grid.total_tasks,
                    .task_size = info.grid.task_size,
-                   .contributors_max = info.grid.max_contributors};
+                   .contributors_max = info.grid.max_contributors,
+                   .stopping = StoppingRuleOf(info.fit)};
   DNC_TRY(sched::CheckConfig(draft->config));
   for (const shard::ShardInfo& shard : manifest.shards) {
     draft->shards.push_back({shard.cid, shard.bytes});

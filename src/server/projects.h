@@ -29,7 +29,8 @@ struct ProjectInfo {
   AccountId account;
   std::string name;
   std::string description;
-  proto::FitSettings fit;  // With validation_split empty if there is none.
+  // With validation_split empty if there is none, and the monitor of early_stopping.
+  proto::FitSettings fit;
   proto::GridSettings grid;
   std::uint64_t weight_count = 0;
   std::uint64_t train_samples = 0;

@@ -150,8 +150,9 @@ bool Upkeep::IsNeeded(const sched::ProjectView& view, std::uint64_t version) con
   if (version > view.version) return false;  // Folded, but its event was never written.
   const bool live =
       view.phase == sched::ProjectPhase::kRunning || view.phase == sched::ProjectPhase::kPaused;
-  if (version == view.version) return true;
+  if (version == view.model_version) return true;
   if (!live) return false;
+  if (version == view.version) return true;
   if (version + 1 == view.version) return true;
   const std::uint64_t steps_per_epoch = view.steps_total / view.config.epochs;
   if (view.config.validation_samples == 0 || version == 0 || version % steps_per_epoch != 0) {

@@ -1,6 +1,6 @@
 // Folds steps into new weights, and keeps the store free of what nobody needs any
-// more: updates whose step is folded, and weights but the two newest versions and
-// those still to be evaluated.
+// more: updates whose step is folded, and weights but the two newest versions, those
+// still to be evaluated and those that are handed out.
 //
 // The order that makes a crash harmless: new weights are durable before the event
 // that says so; updates and old weights go after it. What a crash leaves over is

@@ -119,11 +119,14 @@ Status DownloadResult(const ProjectOptions& options) {
   DNC_TRY(client->DownloadModel({options.project},
                                 [&out](ByteSpan bytes) { return out.Write(bytes); }));
   DNC_TRY(out.Commit());
-  const std::string evaluation = NewestEvaluation(status);
-  std::printf("%s: %s, step %s of %s%s%s\n", options.out.c_str(), status.summary.name.c_str(),
-              FormatCount(status.summary.version).c_str(),
-              FormatCount(status.summary.steps_total).c_str(),
-              evaluation.empty() ? "" : ", validation ", evaluation.c_str());
+  const std::string evaluation = ModelEvaluation(status);
+  const std::string stopping = StoppingText(status);
+  const std::uint64_t version =
+      status.stopping ? status.stopping->model_version : status.summary.version;
+  std::printf("%s: %s, step %s of %s%s%s%s%s\n", options.out.c_str(), status.summary.name.c_str(),
+              FormatCount(version).c_str(), FormatCount(status.summary.steps_total).c_str(),
+              evaluation.empty() ? "" : ", validation ", evaluation.c_str(),
+              stopping.empty() ? "" : "; ", stopping.c_str());
   return {};
 }
 

@@ -20,11 +20,16 @@ std::string RoundedCount(double value) {
 std::string TimeLeft(const proto::ProjectSummary& summary, const TaskRate& rate) {
   const std::uint64_t left =
       summary.tasks_total - std::min(summary.tasks_total, summary.tasks_done);
-  if (rate.tasks == 0 || left == 0) return "";
+  if (rate.tasks == 0 || left == 0 || summary.phase == proto::Phase::kFinished) return "";
   const double seconds =
       rate.elapsed.seconds() * static_cast<double>(left) / static_cast<double>(rate.tasks);
   return ", " + FormatDuration(Duration::Microseconds(static_cast<std::int64_t>(seconds * 1e6))) +
          " left";
+}
+
+std::string EvaluationText(const proto::EvaluationStatus& evaluation) {
+  return "loss " + Decimal(evaluation.loss, 4) + ", accuracy " + Decimal(evaluation.accuracy, 4) +
+         " (epoch " + std::to_string(evaluation.epochs) + ")";
 }
 
 std::string TaskText(const proto::ProviderStatus& provider) {
@@ -55,10 +60,22 @@ std::string ProviderLine(const proto::ProviderStatus& provider) {
 }  // namespace
 
 std::string NewestEvaluation(const proto::ProjectStatus& status) {
-  if (status.evaluations.empty()) return "";
-  const proto::EvaluationStatus& newest = status.evaluations.back();
-  return "loss " + Decimal(newest.loss, 4) + ", accuracy " + Decimal(newest.accuracy, 4) +
-         " (epoch " + std::to_string(newest.epochs) + ")";
+  return status.evaluations.empty() ? "" : EvaluationText(status.evaluations.back());
+}
+
+std::string ModelEvaluation(const proto::ProjectStatus& status) {
+  if (!status.stopping) return NewestEvaluation(status);
+  for (const proto::EvaluationStatus& evaluation : status.evaluations) {
+    if (evaluation.version == status.stopping->model_version) return EvaluationText(evaluation);
+  }
+  return "";
+}
+
+std::string StoppingText(const proto::ProjectStatus& status) {
+  if (!status.stopping || status.stopping->best_epoch == 0) return "";
+  const std::string best = "epoch " + std::to_string(status.stopping->best_epoch) + " is the best";
+  if (!status.stopping->stopped_early) return best;
+  return "stopped early after epoch " + std::to_string(status.stopping->epochs) + "; " + best;
 }
 
 std::vector<std::string> StatusLines(const proto::ProjectStatus& status, const TaskRate& rate) {
@@ -74,6 +91,7 @@ std::vector<std::string> StatusLines(const proto::ProjectStatus& status, const T
   if (const std::string evaluation = NewestEvaluation(status); !evaluation.empty()) {
     line += "; validation " + evaluation;
   }
+  if (const std::string stopping = StoppingText(status); !stopping.empty()) line += "; " + stopping;
   std::vector<std::string> lines = {line + TimeLeft(summary, rate)};
   for (const proto::ProviderStatus& provider : status.providers) {
     lines.push_back(ProviderLine(provider));

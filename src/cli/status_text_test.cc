@@ -45,6 +45,23 @@ TEST(StatusTextTest, ClaimsNoTimeLeftBeforeATaskHasEnded) {
   EXPECT_THAT(StatusLines(Example(), {}).front(), Not(HasSubstr("left")));
 }
 
+TEST(StatusTextTest, SaysWhichEpochIsTheBestAndWhetherItStoppedEarly) {
+  proto::ProjectStatus status = Example();
+  EXPECT_THAT(StatusLines(status, {}).front(), Not(HasSubstr("best")));
+  status.stopping = proto::StoppingStatus{.epochs = 2, .best_epoch = 1, .model_version = 2};
+  status.evaluations.push_back(
+      {.version = 4, .epochs = 2, .samples = 100, .loss = 0.5, .accuracy = 0.75});
+  EXPECT_THAT(StatusLines(status, {}).front(), HasSubstr("; epoch 1 is the best"));
+  EXPECT_EQ(ModelEvaluation(status), "loss 0.2500, accuracy 0.8750 (epoch 1)");
+  EXPECT_EQ(NewestEvaluation(status), "loss 0.5000, accuracy 0.7500 (epoch 2)");
+  status.stopping->stopped_early = true;
+  status.summary.phase = proto::Phase::kFinished;
+  const std::string line =
+      StatusLines(status, {.tasks = 6, .elapsed = Duration::Seconds(60)}).front();
+  EXPECT_THAT(line, HasSubstr("stopped early after epoch 2; epoch 1 is the best"));
+  EXPECT_THAT(line, Not(HasSubstr("left")));
+}
+
 TEST(StatusTextTest, ShowsRefusalsAndFailure) {
   proto::ProjectStatus status = Example();
   status.providers[0].has_task = false;

@@ -38,7 +38,7 @@ struct TrainCommandOptions {
   std::uint64_t checkpoint_steps = 0;
   std::string monitor;  // Empty: of the validation, if there is one.
   std::int64_t patience = -1;
-  double min_delta = 0;
+  std::optional<double> min_delta;
   std::string class_weight;
   std::string sample_weight;
   std::string best;
@@ -189,6 +189,38 @@ class Observer final : public training::LocalTrainingObserver {
   Instant epoch_started_;
 };
 
+// What the command line leaves open is as the project file has it.
+TrainCommandOptions WithFile(TrainCommandOptions options, const proto::FitSettings& fit) {
+  if (!fit.early_stopping) return options;
+  const proto::EarlyStopping& stopping = *fit.early_stopping;
+  if (options.monitor.empty() && stopping.monitor) options.monitor = MonitorName(*stopping.monitor);
+  if (options.patience < 0) options.patience = stopping.patience;
+  if (!options.min_delta) options.min_delta = stopping.min_delta;
+  options.restore_best = options.restore_best || stopping.restore_best;
+  return options;
+}
+
+// How samples count: by the command line, and else by the project file.
+Result<training::WeightOptions> MakeWeighting(const TrainCommandOptions& options,
+                                              const ProjectInputs& inputs) {
+  const shard::Manifest& manifest = inputs.dataset.manifest;
+  const proto::FitSettings& fit = inputs.file.fit;
+  training::WeightOptions weighting{
+      .column = options.sample_weight.empty() ? fit.sample_weight : options.sample_weight};
+  if (!options.class_weight.empty()) {
+    const Status parsed = training::ParseClassWeights(options.class_weight, manifest, &weighting);
+    if (!parsed.ok()) return parsed.error().WithContext("--class-weight");
+    return weighting;
+  }
+  weighting.balanced = fit.class_weight_balanced;
+  auto by_class = shard::ResolveClassWeights(fit.class_weight, manifest);
+  if (!by_class.ok()) {
+    return by_class.error().WithContext(options.project + ": \"fit.class_weight\"");
+  }
+  weighting.by_class = std::move(*by_class);
+  return weighting;
+}
+
 Result<training::LocalTrainingOptions> MakeOptions(const TrainCommandOptions& options,
                                                    const ProjectInputs& inputs) {
   training::LocalTrainingOptions result;
@@ -207,17 +239,12 @@ Result<training::LocalTrainingOptions> MakeOptions(const TrainCommandOptions& op
   result.weights = inputs.weights;
   result.optimizer_state = inputs.optimizer_state;
   if (!options.monitor.empty()) {
-    DNC_ASSIGN(result.best.monitor, training::ParseMonitor(options.monitor));
+    DNC_ASSIGN(result.best.monitor, ParseMonitor(options.monitor));
   } else if (inputs.validation_split.empty()) {
-    result.best.monitor = training::Monitor::kLoss;
+    result.best.monitor = Monitor::kLoss;
   }
-  if (!options.class_weight.empty()) {
-    const Status parsed = training::ParseClassWeights(options.class_weight, inputs.dataset.manifest,
-                                                      &result.weighting);
-    if (!parsed.ok()) return parsed.error().WithContext("--class-weight");
-  }
-  result.weighting.column = options.sample_weight;
-  result.best.min_delta = options.min_delta;
+  DNC_ASSIGN(result.weighting, MakeWeighting(options, inputs));
+  result.best.min_delta = options.min_delta.value_or(0);
   if (options.patience >= 0) result.patience = static_cast<std::uint32_t>(options.patience);
   if (!options.resume && !options.restart && PathExists(result.checkpoint_path)) {
     return Error{ErrorCode::kAlreadyExists,
@@ -254,7 +281,7 @@ void PrintSummary(const TrainCommandOptions& options, const training::LocalTrain
     PrintJson({{"model", options.out},
                {"epochs", epochs},
                {"best_epoch", outcome.history[best].epoch},
-               {"monitor", training::MonitorName(rule.monitor)},
+               {"monitor", MonitorName(rule.monitor)},
                {"stopped_early", outcome.stopped_early},
                {"samples", outcome.samples},
                {"seconds", elapsed.seconds()},
@@ -275,7 +302,7 @@ void PrintSummary(const TrainCommandOptions& options, const training::LocalTrain
   }
   if (outcome.stopped_early) {
     std::printf("stopped early: epoch %u was the best by %s\n", outcome.history[best].epoch,
-                training::MonitorName(rule.monitor));
+                MonitorName(rule.monitor));
   }
   std::printf("%s: %s samples in %s, waited %s for data, loader held at most %s, %s in all\n",
               options.out.c_str(), FormatCount(outcome.samples).c_str(),
@@ -293,11 +320,13 @@ Status CheckHoldsWeights(const std::string& path) {
                    ".safetensors, .npz or .onnx"};
 }
 
-Status Train(const TrainCommandOptions& options) {
+Status Train(const TrainCommandOptions& command_line) {
   // A name that cannot be written is said before the training, not after it.
-  DNC_TRY(CheckHoldsWeights(options.out));
-  if (!options.best.empty()) DNC_TRY(CheckHoldsWeights(options.best));
-  DNC_ASSIGN(const ProjectInputs inputs, LoadProjectInputs(options.project, options.store));
+  DNC_TRY(CheckHoldsWeights(command_line.out));
+  if (!command_line.best.empty()) DNC_TRY(CheckHoldsWeights(command_line.best));
+  DNC_ASSIGN(const ProjectInputs inputs,
+             LoadProjectInputs(command_line.project, command_line.store));
+  const TrainCommandOptions options = WithFile(command_line, inputs.file.fit);
   DNC_ASSIGN(const training::LocalTrainingOptions training_options, MakeOptions(options, inputs));
   DNC_ASSIGN(auto trainer, StartLocalTrainer(training_options.threads, options.device));
   Progress progress;  // On stderr, also beside JSON: a training takes long.

@@ -7,7 +7,9 @@ import signal
 import socket
 import time
 
-from harness import DNC, Case, weights_of
+import numpy
+
+from harness import DNC, Case, dense_model, images, weights_of
 
 
 class Grid(Case):
@@ -127,6 +129,101 @@ class Grid(Case):
         out, _ = self.run_dnc("list")
         self.assertIn("cancelled", out)
 
+    STOPPING = {"patience": 2, "min_delta": 0.01, "restore_best": True}
+
+    def save_mds(self, columns, encodings):
+        """A folder of MosaicML's, the one source whose further columns are kept as they are."""
+        count = len(columns["y"])
+        samples = [b"".join(column[i].tobytes() for column in columns.values())
+                   for i in range(count)]
+        offsets = 4 + 4 * (count + 1) + numpy.cumsum([0] + [len(sample) for sample in samples])
+        data = (numpy.uint32(count).tobytes() + offsets.astype(numpy.uint32).tobytes() +
+                b"".join(samples))
+        os.mkdir(self.path("mds"))
+        with open(self.path("mds", "shard.00000.mds"), "wb") as file:
+            file.write(data)
+        self.write("mds/index.json", {"version": 2, "shards": [{
+            "version": 2, "format": "mds", "samples": count, "compression": None, "hashes": [],
+            "size_limit": 1 << 26, "zip_data": None,
+            "column_names": list(columns), "column_encodings": list(encodings.values()),
+            "column_sizes": [column[0].nbytes for column in columns.values()],
+            "raw_data": {"basename": "shard.00000.mds", "bytes": len(data), "hashes": {}}}]})
+
+    def prepare_weighted(self):
+        """Classes and a column of weights that count, and an end long before the last epoch."""
+        x, y = images(2000)
+        weights = numpy.where(numpy.arange(2000) % 5 == 0, 0, 1).astype(numpy.float32)
+        self.save_mds({"w": weights, "x": x, "y": y}, {"w": "float32", "x": "ndarray:uint8:8,8",
+                                                       "y": "uint8"})
+        self.run_dnc("divide", self.path("mds"), "--to", self.path("shards"),
+                     "--split", "train=0.8,validation=0.2")
+        self.project(fit={"epochs": 40, "batch_size": 4, "class_weight": {"0": 2, "1": 0.5},
+                          "sample_weight": "w", "early_stopping": self.STOPPING},
+                     grid={"total_tasks": 4, "task_size": 2})
+
+    def test_stops_early_with_the_same_weights_whoever_trains_and_whatever_is_killed(self):
+        self.prepare_weighted()
+        one = self.train_on_grid(1)
+        status = self.status_of_last
+        stopping = status["stopping"]
+        self.assertEqual(status["phase"], "finished")
+        self.assertTrue(stopping["stopped_early"])
+        self.assertLess(stopping["epochs"], 40)
+        self.assertEqual(stopping["epochs"], stopping["best_epoch"] + 2)
+        self.assertEqual(status["version"], 2 * stopping["epochs"])
+        self.assertEqual(stopping["model_version"], 2 * stopping["best_epoch"])
+        self.assertEqual(status["fit"]["early_stopping"]["monitor"], "val_loss")
+        losses = [evaluation["loss"] for evaluation in status["evaluations"]]
+        self.assertEqual(len(losses), stopping["epochs"])
+        best = stopping["best_epoch"]
+        self.assertTrue(all(losses[best - 1] - loss <= 0.01 for loss in losses[best:]))
+        # What is handed out is the best epoch's, by its figures.
+        scores = json.loads(self.run_dnc("evaluate", self.path("model.h5"), "--data",
+                                         self.path("shards"), "--split", "validation",
+                                         "--json")[0])
+        self.assertAlmostEqual(scores["loss"], losses[best - 1], places=5)
+
+        self.assertEqual(self.fresh_grid(2), one)
+        self.assertEqual(self.status_of_last["stopping"], stopping)
+
+        def restart(project, url, joined):
+            # In the middle of a step, and where a verdict may be awaited.
+            for version in (1, 2, 2 * best, 2 * best + 2):
+                self.wait_until(lambda: self.steps_done(project) >= version, f"step {version}")
+                self.server.kill()
+                self.server.wait()
+                self.server, again = self.serve("--lease-silence-seconds", "3", port=self.port)
+                self.assertEqual(again, url)
+
+        self.assertEqual(self.fresh_grid(2, during=restart), one)
+        self.assertEqual(self.status_of_last["stopping"], stopping)
+
+    def test_status_says_that_it_stopped_early(self):
+        self.prepare_weighted()
+        _, url = self.serve()
+        self.run_dnc("signup", url, "--name", "ada")
+        project = self.submit(self.path("project.json"))
+        self.join(url, "provider-1")
+        out, _ = self.run_dnc("status", project, "--follow")
+        stopping = self.status(project)["stopping"]
+        said = f"stopped early after epoch {stopping['epochs']}; epoch {stopping['best_epoch']} is the best"
+        self.assertIn(said, out)
+        out, _ = self.run_dnc("result", project, "--out", self.path("model.h5"))
+        self.assertIn(said, out)
+        self.assertIn(f"step {stopping['model_version']} of 80", out)
+
+    def test_a_class_that_does_not_count_is_not_learned(self):
+        self.prepare(epochs=2)
+        self.project(fit={"epochs": 2, "batch_size": 4, "class_weight": {"2": 0}},
+                     grid={"total_tasks": 8, "task_size": 4})
+        self.train_on_grid(2)
+        scores = json.loads(self.run_dnc("evaluate", self.path("model.h5"), "--data",
+                                         self.path("shards"), "--split", "validation",
+                                         "--json")[0])
+        classes = scores["confusion"]["classes"]
+        self.assertLess(classes[2]["recall"], 0.2)
+        self.assertGreater(classes[0]["recall"], 0.8)
+
     def test_no_process_is_left(self):
         self.prepare(epochs=1)
         self.train_on_grid(2)
@@ -205,6 +302,36 @@ class Refused(Case):
         self.divide_images(300)
         self.project(grid={"total_tasks": 2, "task_size": 3})
         self.refuse(2, "submit", self.path("project.json"), says=["task_size", "3", "2"])
+        self.assertEqual(json.loads(self.run_dnc("list", "--json")[0])["projects"], [])
+
+    def test_weights_and_early_stopping_that_do_not_fit_the_data(self):
+        self.server()
+        manifest = self.divide_images(300)
+        stop = {"patience": 1}
+        cases = [
+            ({"class_weight": {"3": 2}}, ["fit.class_weight", '"3" is no class', "0, 1, 2"]),
+            ({"class_weight": {"shirt": 2}}, ["fit.class_weight", '"shirt" is no class']),
+            ({"class_weight": {"1": -2}}, ["fit.class_weight", "-2"]),
+            ({"class_weight": "even"}, ["fit.class_weight", '"even"', '"balanced"']),
+            ({"class_weights": {"1": 2}}, ["fit.class_weights", 'did you mean "class_weight"']),
+            ({"sample_weight": "w"}, ["fit.sample_weight", '"w"', "x, y"]),
+            ({"sample_weight": "x"}, ["fit.sample_weight", "one number a sample"]),
+            ({"early_stopping": {}}, ["fit.early_stopping.patience", "missing"]),
+            ({"early_stopping": {**stop, "monitor": "val_los"}},
+             ["fit.early_stopping.monitor", "val_los", "val_loss"]),
+            ({"early_stopping": {**stop, "min_delta": -1}}, ["fit.early_stopping.min_delta", "-1"]),
+            ({"early_stopping": {**stop, "pateince": 1}}, ['did you mean "patience"']),
+            ({"early_stopping": {**stop, "monitor": "val_loss"}, "validation_split": ""},
+             ["fit.early_stopping.monitor", "no validation split"]),
+        ]
+        for fit, says in cases:
+            with self.subTest(fit=fit):
+                self.refuse(2, "submit", self.project(data=manifest, fit=fit), says=says)
+        model = dense_model()
+        model["compile"]["metrics"] = []
+        self.refuse(2, "submit", self.project(data=manifest, model=model, fit={
+            "early_stopping": {**stop, "monitor": "val_accuracy"}}),
+            says=["fit.early_stopping.monitor", "no accuracy"])
         self.assertEqual(json.loads(self.run_dnc("list", "--json")[0])["projects"], [])
 
     def test_provider_without_a_login(self):

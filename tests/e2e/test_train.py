@@ -177,6 +177,29 @@ class Train(Case):
         self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.h5"),
                     "--sample-weight", "w", says=['"w"', "x, y"])
 
+    def test_the_project_file_says_how_samples_count_and_when_to_stop(self):
+        self.divide_images(600)
+        self.project(fit={"epochs": 40})
+        asked = self.train("--json", "--class-weight", "0=2,2=0.5", "--patience", 2,
+                           "--min-delta", 0.02, "--restore-best")[0]
+        weights = weights_of(self.path("model.h5"))
+        stopping = {"patience": 2, "min_delta": 0.02, "restore_best": True}
+        self.project(fit={"epochs": 40, "class_weight": {"0": 2, "2": 0.5},
+                          "early_stopping": stopping})
+        written = json.loads(self.train("--json")[0])
+        self.assertTrue(written["stopped_early"])
+        self.assertEqual(written["best_epoch"], json.loads(asked)["best_epoch"])
+        self.assertEqual(weights_of(self.path("model.h5")), weights)
+        # The command line goes before the file.
+        out = json.loads(self.train("--json", "--patience", 1, "--monitor", "loss")[0])
+        self.assertEqual(out["monitor"], "loss")
+        self.assertEqual(len(out["epochs"]), out["best_epoch"] + 1)
+        self.train("--class-weight", "0=1")
+        self.assertNotEqual(weights_of(self.path("model.h5")), weights)
+        self.project(fit={"class_weight": {"7": 1}})
+        self.refuse(2, "train", self.path("project.json"), "--out", self.path("m.h5"),
+                    says=["project.json", "fit.class_weight", '"7" is no class'])
+
     def test_goes_on_from_a_model_file(self):
         self.divide_images(600)
         self.project(fit={"epochs": 4}, model=dense_model(optimizer="Adam"))

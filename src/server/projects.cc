@@ -101,10 +101,11 @@ Status CheckModel(const model::Model& model, const shard::Manifest& manifest,
 }
 
 // Weights of samples as training will use them.
-Status CheckWeighting(const proto::FitSettings& fit, const shard::Manifest& manifest) {
+Status CheckWeighting(const proto::FitSettings& fit, const model::Model& model,
+                      const shard::Manifest& manifest) {
   const auto by_class = shard::ResolveClassWeights(fit.class_weight, manifest);
   if (!by_class.ok()) return by_class.error().WithContext("\"fit.class_weight\"");
-  const int y = manifest.ColumnIndex("y");
+  DNC_ASSIGN(const std::vector<int> y, model::FindLabels(model, manifest.columns));
   const auto check = [&](const shard::WeightOptions& options, const char* key) -> Status {
     const auto weighting = shard::ResolveWeighting(manifest, fit.train_split, y, options);
     return weighting.ok() ? Status() : weighting.error().WithContext(key);
@@ -126,7 +127,7 @@ Status CheckStopping(const model::Model& model, ProjectInfo* info) {
                    ", but there is no validation split; watch \"loss\", or divide the data with "
                    "--split train=0.9,validation=0.1");
   }
-  if (!IsLoss(*stopping.monitor) && !model.compile.accuracy) {
+  if (!IsLoss(*stopping.monitor) && model.compile.accuracy() == nullptr) {
     return Invalid(watched + ", but the model's metrics have no accuracy; watch \"" +
                    (NeedsValidation(*stopping.monitor) ? "val_loss" : "loss") + "\"");
   }
@@ -205,7 +206,7 @@ Status FillDraft(const std::string& body, std::uint64_t weight_count_max, Draft*
   if (info.validation_samples == 0) info.fit.validation_split.clear();
   info.fit.validation_split_stated = true;
   DNC_TRY(CheckModel(draft->model, manifest, info.fit.train_split));
-  DNC_TRY(CheckWeighting(info.fit, manifest));
+  DNC_TRY(CheckWeighting(info.fit, draft->model, manifest));
   DNC_TRY(CheckStopping(draft->model, &info));
   if (info.grid.total_tasks > info.train_samples) {
     return Invalid("\"grid.total_tasks\" is " + FormatCount(info.grid.total_tasks) +

@@ -124,9 +124,12 @@ Status ParseClassWeights(const std::string& text, const Manifest& manifest,
   return {};
 }
 
-Result<Weighting> ResolveWeighting(const Manifest& manifest, const std::string& split, int y_column,
-                                   const WeightOptions& options) {
-  const auto y = static_cast<std::size_t>(y_column);
+Result<Weighting> ResolveWeighting(const Manifest& manifest, const std::string& split,
+                                   std::span<const int> y_columns, const WeightOptions& options) {
+  const auto y = static_cast<std::size_t>(y_columns.front());
+  if (y_columns.size() > 1 && (options.balanced || !options.by_class.empty())) {
+    return Invalid("the model has several outputs with labels; weights by class are of one output");
+  }
   Weighting weighting{.by_class = options.by_class};
   if (options.balanced) {
     DNC_ASSIGN(weighting.by_class, Balanced(manifest, split, y));

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,10 +45,11 @@ struct Weighting {
   int column = -1;  // Of the manifest; -1: none.
 };
 
-// Requires: `y_column` is one of the manifest.
+// `y_columns` are those of the labels. Requires: they are of the manifest, and not none.
 // Errors: kInvalidArgument, a column that is not there or not of one number, labels that
-// are no classes, a split whose classes were not counted.
-Result<Weighting> ResolveWeighting(const Manifest& manifest, const std::string& split, int y_column,
-                                   const WeightOptions& options);
+// are no classes, a split whose classes were not counted, weights by class where there is
+// more than one column of labels.
+Result<Weighting> ResolveWeighting(const Manifest& manifest, const std::string& split,
+                                   std::span<const int> y_columns, const WeightOptions& options);
 
 }  // namespace dnc::shard

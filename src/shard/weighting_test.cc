@@ -1,5 +1,6 @@
 #include "shard/weighting.h"
 
+#include <array>
 #include <limits>
 
 #include "testing/testing.h"
@@ -66,7 +67,7 @@ TEST(WeightingTest, RefusesAClassNamedTwiceAndWhatIsNoWeight) {
 TEST(WeightingTest, AManyNumberedLabelIsNoClass) {
   Manifest manifest = Counted();
   manifest.columns[1].shape = {3};
-  EXPECT_THAT(ResolveWeighting(manifest, "train", 1, {.by_class = {{0, 1.0f}}}),
+  EXPECT_THAT(ResolveWeighting(manifest, "train", std::array{1}, {.by_class = {{0, 1.0f}}}),
               FailsWith(ErrorCode::kInvalidArgument, HasSubstr("one number of a class")));
 }
 

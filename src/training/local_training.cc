@@ -156,7 +156,8 @@ class LocalRun {
                        ", but there is no validation split; watch \"loss\", or divide the data "
                        "with --split train=0.9,validation=0.1"};
     }
-    if (options_.patience && !IsLoss(options_.best.monitor) && !model_.compile.accuracy) {
+    if (options_.patience && !IsLoss(options_.best.monitor) &&
+        model_.compile.accuracy() == nullptr) {
       return Error{ErrorCode::kInvalidArgument,
                    std::string("early stopping watches ") + MonitorName(options_.best.monitor) +
                        ", but the model's metrics have no accuracy; watch a loss"};

@@ -129,6 +129,15 @@ std::string InOldLayout(std::string path) {
   return path;
 }
 
+// Keras 2 has another name for the parts of an attention: "_query_dense".
+std::string InLayoutOfKeras2(std::string path) {
+  for (const char* part : {"/query_dense/", "/key_dense/", "/value_dense/", "/output_dense/"}) {
+    const std::size_t at = path.find(part);
+    if (at != std::string::npos) return path.insert(at + 1, "_");
+  }
+  return path;
+}
+
 Status ReadWeights(const H5Handle& file, TrainedModel* trained) {
   DNC_ASSIGN(std::vector<std::string> paths, KerasPaths(trained->model));
   if (H5Lexists(file.id(), "_layer_checkpoint_dependencies", H5P_DEFAULT) > 0) {
@@ -137,7 +146,11 @@ Status ReadWeights(const H5Handle& file, TrainedModel* trained) {
   trained->weights.resize(trained->model.weight_count);
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const WeightSpec& weight = trained->model.weights[i];
-    const Result<H5Handle> dataset = OpenObject(file, paths[i]);
+    Result<H5Handle> dataset = OpenObject(file, paths[i]);
+    if (!dataset.ok()) {
+      Result<H5Handle> other = OpenObject(file, InLayoutOfKeras2(paths[i]));
+      if (other.ok()) dataset = std::move(other);
+    }
     if (!dataset.ok()) return dataset.error().WithContext(weight.name);
     const Status status = ReadDataset(*dataset, weight, trained->weights.data() + weight.offset);
     if (!status.ok()) return status.error().WithContext(paths[i]);

@@ -84,6 +84,14 @@ class LayerExport {
         return Node("PRelu", {x, Weight(0)});
       case LayerKind::kRescaling:
         return Rescaling(x);
+      case LayerKind::kMerge:
+        // Of other ranks Keras puts the new axes behind the batch's, ONNX before it.
+        if (std::all_of(shapes.begin(), shapes.end(),
+                        [&](const Shape* shape) { return shape->size() == shapes[0]->size(); }) &&
+            layer_.merge != MergeKind::kDot) {
+          return Merge(inputs);
+        }
+        break;
       default:
         break;
     }
@@ -98,6 +106,28 @@ class LayerExport {
                    const OnnxNode& node = {}) {
     return graph_->Add(op, inputs, layer_.name, node);
   }
+  std::string Merge(const std::vector<std::string>& inputs) {
+    switch (layer_.merge) {
+      case MergeKind::kAdd:
+        return Node("Sum", inputs);
+      case MergeKind::kAverage:
+        return Node("Mean", inputs);
+      case MergeKind::kMaximum:
+        return Node("Max", inputs);
+      case MergeKind::kMinimum:
+        return Node("Min", inputs);
+      case MergeKind::kConcatenate:
+        return Node("Concat", inputs, OnnxNode().Int("axis", layer_.merge_axes[0] + 1));
+      case MergeKind::kSubtract:
+        return Node("Sub", inputs);
+      default:
+        break;
+    }
+    std::string product = inputs[0];
+    for (std::size_t i = 1; i < inputs.size(); ++i) product = Node("Mul", {product, inputs[i]});
+    return product;
+  }
+
   std::string Number(const char* name, double value) {
     return graph_->Float(layer_.name + "/" + name, value);
   }
@@ -469,12 +499,11 @@ Status SaveOnnx(const TrainedModel& trained, const std::string& path) {
                                " weights, and ONNX files hold less than 2 GiB; save it as "
                                ".safetensors or .keras"};
   if (4 * model.weight_count > kProtobufBytesMax) return too_large;
-  if (model.has_variable_axes() || model.output_layers.size() > 1) {
+  if (model.has_variable_axes()) {
     return Error{ErrorCode::kUnsupported,
-                 path + ": the model has " +
-                     (model.has_variable_axes() ? "an input with an axis that has no length"
-                                                : "several outputs") +
-                     ", which is not written as ONNX; save it as .h5 or .keras"};
+                 path +
+                     ": the model has an input with an axis that has no length, which is not "
+                     "written as ONNX; save it as .h5 or .keras"};
   }
   OnnxGraph graph;
   std::vector<std::string> tensors;
@@ -490,9 +519,11 @@ Status SaveOnnx(const TrainedModel& trained, const std::string& path) {
     tensors.push_back(*std::move(tensor));
   }
   // An output has a node of its own, as an input may not be one.
-  const auto output = static_cast<std::size_t>(model.output_layer);
-  graph.AddOutput(graph.Add("Identity", {tensors[output]}, model.layers[output].name + "/output"),
-                  model.output_shape());
+  for (const int layer : model.output_layers) {
+    const auto output = static_cast<std::size_t>(layer);
+    graph.AddOutput(graph.Add("Identity", {tensors[output]}, model.layers[output].name + "/output"),
+                    model.layers[output].output_shape);
+  }
   const std::string bytes = graph.Finish(model.name.empty() ? "model" : model.name);
   if (bytes.size() > kProtobufBytesMax) return too_large;
   return WriteFileAtomically(path, AsBytes(bytes));

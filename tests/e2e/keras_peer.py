@@ -43,6 +43,12 @@ def models():
     hidden = layers.Dense(8, "tanh", name="z_first")(inputs)
     hidden = layers.Dense(8, "softplus", name="a_second")(hidden)
     yield "functional", keras.Model(inputs, layers.Dense(2, "sigmoid")(hidden))
+    inputs = keras.Input((4, 3))
+    hidden = layers.Dense(3)(inputs)
+    both = [inputs, hidden]
+    yield "merges", keras.Model(inputs, layers.Concatenate(axis=1)([
+        layers.Add()(both), layers.Subtract()(both), layers.Multiply()([*both, inputs]),
+        layers.Average()(both), layers.Maximum()(both), layers.Minimum()(both)]))
 
 
 def make(folder):

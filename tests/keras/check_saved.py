@@ -60,10 +60,45 @@ def optimizers():
             "scheduled": O.Adam(decay)}
 
 
-def suffixes():
+# Saving an .h5 takes the optimizer off what Keras 3 writes of the compile section next.
+SUFFIXES = [".keras", ".h5"]
+
+
+def is_keras2():
     from small_models import keras
-    # Saving an .h5 takes the optimizer off what Keras 3 writes of the compile section next.
-    return [".h5"] if keras.__version__.startswith("2.") else [".keras", ".h5"]
+    return keras.__version__.startswith("2.")
+
+
+def compiled_models():
+    """Models with several losses, and metrics: {name: (model, settings)}."""
+    from small_models import L, keras
+    M = keras.metrics
+    a = L.Input((4,), name="a")
+    b = L.Input((2, 3), name="b")
+    x = L.Concatenate()([L.Dense(5, activation="tanh")(a), L.Flatten()(b)])
+    outputs = [L.Dense(3, activation="softmax", name="kind")(x), L.Dense(2, name="size")(x)]
+    one = keras.Sequential([L.Input((4,)), L.Dense(1, activation="sigmoid")])
+    # Keras 2 takes "accuracy" of an .h5 for that of one-hot classes.
+    return {
+        "compiled_list": (keras.Model([a, b], outputs), dict(
+            loss=["sparse_categorical_crossentropy", "mae"], loss_weights=[0.3, 2],
+            metrics=[["sparse_categorical_accuracy"],
+                     ["mse", M.RootMeanSquaredError(name="rmse")]])),
+        "compiled_by_name": (keras.Model([a, b], outputs), dict(
+            loss={"size": "mse", "kind": keras.losses.SparseCategoricalCrossentropy()},
+            loss_weights={"size": 0.5, "kind": 1.0},
+            metrics={"kind": "sparse_categorical_accuracy"})),
+        "compiled_metrics": (one, dict(
+            loss=keras.losses.BinaryCrossentropy(label_smoothing=0.1),
+            metrics=["accuracy", M.AUC(name="auc"), M.Precision(name="precision"), "mae"])),
+    }
+
+
+def evaluated(model):
+    x = inputs_of(model)
+    kinds = numbers([16], 3).round().astype(int) % 3
+    y = [kinds, numbers([16, 2], 4)] if len(model.outputs) == 2 else numbers([16, 1], 5).round() % 2
+    return model.evaluate(x, y, batch_size=8, verbose=0)
 
 
 def train(model, x, y, steps):
@@ -79,9 +114,15 @@ def make(folder):
             if "seed" not in weight.name:
                 weight.assign(weight + np.abs(numbers(weight.shape, i)) * 0.3)
         model.compile("adam", loss)
-        for suffix in suffixes():
+        for suffix in SUFFIXES:
             model.save(os.path.join(folder, name + suffix))
         np.save(os.path.join(folder, name + ".npy"), model.predict(inputs_of(model), verbose=0))
+        keras.backend.clear_session()
+    for name, (model, settings) in compiled_models().items():
+        model.compile("adam", **settings)
+        np.save(os.path.join(folder, name + ".npy"), evaluated(model))
+        for suffix in SUFFIXES:
+            model.save(os.path.join(folder, name + suffix))
         keras.backend.clear_session()
     loss, build = MODELS["batchnorm"]
     for name, optimizer in optimizers().items():
@@ -89,7 +130,7 @@ def make(folder):
         model.compile(optimizer, loss)
         x, y = inputs_of(model), labels_of(model, loss)
         train(model, x, y, STEPS_BEFORE)
-        for suffix in suffixes():
+        for suffix in SUFFIXES:
             model.save(os.path.join(folder, "state_" + name + suffix))
         keras.backend.clear_session()
 
@@ -97,7 +138,8 @@ def make(folder):
 def load(path):
     """Keras 3 does not read the compile section of every .h5 that it wrote."""
     from small_models import keras
-    return keras.models.load_model(path, compile=os.path.basename(path).startswith("state_"))
+    compiles = os.path.basename(path).startswith(("state_", "compiled_"))
+    return keras.models.load_model(path, compile=compiles)
 
 
 def read_own(folder):
@@ -106,11 +148,11 @@ def read_own(folder):
     told = {}
     for path in sorted(glob.glob(os.path.join(folder, "*"))):
         name, suffix = os.path.splitext(os.path.basename(path))
-        if ".dnc" in name or suffix not in suffixes():
+        if ".dnc" in name or suffix not in SUFFIXES:
             continue
         try:
             model = load(path)
-            told[name + suffix] = None
+            told[name + suffix] = evaluated(model) if name.startswith("compiled_") else None
             if name.startswith("state_"):
                 loss = MODELS["batchnorm"][0]
                 told[name + suffix] = train(model, inputs_of(model), labels_of(model, loss),
@@ -138,8 +180,11 @@ def check(folder):
             skipped.append(f"{os.path.basename(path)}: Keras does not read {source} either: "
                            + own[source])
             continue
-        if "attention" in name and suffix == ".h5" and ".from" in path and suffixes() != [".h5"]:
+        if "attention" in name and suffix == ".h5" and ".from" in path and not is_keras2():
             skipped.append(f"{os.path.basename(path)}: attention is written anew as Keras 2 reads it")
+            continue
+        if "attention" in name and suffix == ".keras" and is_keras2():
+            skipped.append(f"{os.path.basename(path)}: attention in a .keras is as Keras 3 reads it")
             continue
         try:
             model = load(path)
@@ -147,6 +192,8 @@ def check(folder):
                 loss = MODELS["batchnorm"][0]
                 found = train(model, inputs_of(model), labels_of(model, loss), STEPS_AFTER)
                 expected = own[source]
+            elif name.startswith("compiled_"):
+                found, expected = evaluated(model), np.load(os.path.join(folder, name + ".npy"))
             else:
                 found = model.predict(inputs_of(model), verbose=0)
                 expected = np.load(os.path.join(folder, name + ".npy"))
@@ -184,8 +231,12 @@ def convert_all(dnc, folder):
         convert(path, f"{stem}.dnc{suffix}")
         if os.path.basename(stem).startswith("state_"):
             continue
+        if os.path.basename(stem).startswith("compiled_"):
+            for ending in SUFFIXES:
+                convert(path, f"{stem}.dnc.from{suffix[1:]}{ending}")
+            continue
         convert(path, f"{stem}.architecture.json")
-        for ending in (".h5", ".keras") if os.path.exists(stem + ".keras") else (".h5",):
+        for ending in SUFFIXES:
             convert(f"{stem}.architecture.json", f"{stem}.dnc.from{suffix[1:]}{ending}",
                     "--weights", path)
     return failed

@@ -284,7 +284,8 @@ TEST(LoaderTest, RefusesAShardThatIsNotWhatTheManifestDescribes) {
 }
 
 TEST(LoaderTest, FillsTheNextWindowWhileOneIsConsumed) {
-  // A shard a window: each window needs one read, of its only leaf.
+  // A shard a window: each window needs one read, of its only leaf. That of the window behind
+  // is read along with it, so that there may be one read more than windows in memory.
   const auto dataset = MakeDataset({{10, 10}, {10, 10}, {10, 10}, {10, 10}}, {4});
   auto loader = Loader::Open(MakePlan(dataset->manifest, {.shuffle = false, .window_samples = 10}),
                              &dataset->store, {});
@@ -293,10 +294,12 @@ TEST(LoaderTest, FillsTheNextWindowWhileOneIsConsumed) {
   const std::vector<std::byte*> destinations = {out.data()};
   ASSERT_THAT((*loader)->Next(1, destinations), test::Succeeds());
   dataset->store.WaitForReads(2);  // Without a call in between.
-  ASSERT_THAT((*loader)->Next(8, destinations), test::Succeeds());
-  EXPECT_EQ(dataset->store.reads().size(), 2u);  // No third window in memory.
+  ASSERT_THAT((*loader)->Next(9, destinations), test::Succeeds());
+  dataset->store.WaitForReads(3);
+  ASSERT_THAT((*loader)->Next(9, destinations), test::Succeeds());
+  EXPECT_EQ(dataset->store.reads().size(), 3u);  // No fourth window in memory.
   ASSERT_THAT((*loader)->Next(1, destinations), test::Succeeds());
-  dataset->store.WaitForReads(3);  // The last sample of a window makes room.
+  dataset->store.WaitForReads(4);  // The last sample of a window makes room.
 }
 
 TEST(LoaderTest, SharesTheBlockOnTheBorderOfTwoWindows) {

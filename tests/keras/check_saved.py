@@ -183,8 +183,9 @@ def check(folder):
         if "attention" in name and suffix == ".h5" and ".from" in path and not is_keras2():
             skipped.append(f"{os.path.basename(path)}: attention is written anew as Keras 2 reads it")
             continue
-        if "attention" in name and suffix == ".keras" and is_keras2():
-            skipped.append(f"{os.path.basename(path)}: attention in a .keras is as Keras 3 reads it")
+        # Of a .keras that is as Keras 3 has it Keras 2 reads weights and losses, but not these.
+        if suffix == ".keras" and is_keras2() and name.startswith(("attention", "prelu", "state_")):
+            skipped.append(f"{os.path.basename(path)}: is as Keras 3 reads it")
             continue
         try:
             model = load(path)
@@ -229,9 +230,7 @@ def convert_all(dnc, folder):
                        glob.glob(os.path.join(folder, "*.keras"))):
         stem, suffix = os.path.splitext(path)
         convert(path, f"{stem}.dnc{suffix}")
-        if os.path.basename(stem).startswith("state_"):
-            continue
-        if os.path.basename(stem).startswith("compiled_"):
+        if os.path.basename(stem).startswith(("state_", "compiled_")):
             for ending in SUFFIXES:
                 convert(path, f"{stem}.dnc.from{suffix[1:]}{ending}")
             continue

@@ -153,8 +153,12 @@ void Compute(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const std::size_t begin = stack->size() - arguments.size();
   const std::vector<c10::IValue> given(stack->begin() + static_cast<std::ptrdiff_t>(begin),
                                        stack->end());
+  // Kept until the results were taken: what an operator writes to is returned by reference, and
+  // the stack is cleared before that.
+  std::vector<c10::IValue> near;
   for (std::size_t i = 0; i < given.size(); ++i) {
-    (*stack)[begin + i] = NearArgument(op, given[i]);
+    near.push_back(NearArgument(op, given[i]));
+    (*stack)[begin + i] = near[i];
   }
   op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
   for (std::size_t i = 0; i < returns.size(); ++i) {

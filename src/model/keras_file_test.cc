@@ -21,6 +21,7 @@ namespace {
 using ::dnc::test::FailsWith;
 using ::dnc::test::Succeeds;
 using ::dnc::test::TemporaryFolder;
+using test::CompiledJson;
 using test::LayerJson;
 using test::MustParse;
 using ::testing::AllOf;
@@ -201,6 +202,21 @@ TEST(OnnxTest, WritesTheSameBytesEachTime) {
   ASSERT_THAT(SaveOnnx(trained, folder / "a.onnx"), Succeeds());
   ASSERT_THAT(SaveOnnx(trained, folder / "b.onnx"), Succeeds());
   EXPECT_EQ(MustRead(folder / "a.onnx"), MustRead(folder / "b.onnx"));
+}
+
+TEST(KerasJsonTest, SaysWhereKeras3FindsEachLossAndMetric) {
+  const Model model = MustParse(CompiledJson(
+      test::OneLayerJson("[null, 4]", "Dense", R"("units": 3)"),
+      R"({"optimizer": "sgd", "loss": [{"class_name": "Huber", "config": {"delta": 2.0}}],
+          "metrics": [["mae", {"class_name": "MeanMetricWrapper", "config": {"name": "accuracy",
+              "dtype": "float32", "fn": "categorical_accuracy"}}, null,
+              {"class_name": "AUC", "config": {"num_thresholds": 9}}]]})"));
+  EXPECT_THAT(
+      KerasJson(model, CompileStyle::kKeras3),
+      AllOf(HasSubstr(R"("loss":{"module":"keras.losses","class_name":"Huber")"),
+            HasSubstr(R"("metrics":[["mae","categorical_accuracy",{"module":"keras.metrics",)"
+                      R"("class_name":"AUC","config":{"num_thresholds":9},)"
+                      R"("registered_name":null}]])")));
 }
 
 TEST(FlopsTest, CountsTheProductsOfEachKind) {

@@ -144,6 +144,7 @@ void JsonWriter::Real(std::string_view key, double value) {
   DNC_ASSERT(std::isfinite(value));
   Key(key);
   std::array<char, 40> digits;
+  if (value == 0) value = 0;  // "-0" would be read back as the whole number 0.
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value);
   text_.append(digits.data(), end.ptr);
 }

@@ -75,6 +75,16 @@ ProjectStatus SomeStatus() {
   return status;
 }
 
+TEST(MessagesTest, ANegativeZeroIsWrittenAsZero) {
+  ProjectSpec spec;
+  spec.name = "hats";
+  spec.model_json = "{}";
+  spec.manifest_json = "{}";
+  spec.fit.class_weight = {{"hat", -0.0}};
+  EXPECT_THAT(ToJson(spec), HasSubstr(R"("class_weight":{"hat":0})"));
+  ExpectRoundTrip(spec);
+}
+
 TEST(MessagesTest, EveryMessageSurvivesARoundTrip) {
   ExpectRoundTrip(Credentials{"ada", "correct horse \x01 battery"});
   ExpectRoundTrip(SessionCreated{std::string(64, 'a'), 5});
